@@ -1,1 +1,1 @@
-"""What the trainer and the serving engine share: base models, adapter folders, chat templates, the grouped LoRA layer."""
+"""What the trainer and the serving engine share: base models, adapter folders, chat templates, grouped LoRA."""

@@ -1,0 +1,86 @@
+"""What goes into the engine and what comes out; neither side knows about text or HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lora_py.grouped import PackedAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    greedy: bool = True
+    temperature: float = 1.0
+    top_k: int = 0  # 0: off
+    top_p: float = 1.0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    watermark: bool = False
+    seed: int = 0
+
+
+class TokenMask(Protocol):
+    """Structured output: which tokens may come next. One object belongs to one request."""
+
+    def allowed(self) -> object:
+        """A bool tensor [vocab] of the tokens that may come next."""
+        ...
+
+    def accept(self, token: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAdapter:
+    """An adapter ready to run. `key` is its content hash: it keys slots and cached prefixes."""
+
+    key: str
+    packed: PackedAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    id: int
+    prompt: tuple[int, ...]
+    max_new_tokens: int
+    sampling: Sampling = field(default_factory=Sampling)
+    adapter: EngineAdapter | None = None
+    tenant: str = ""
+    eos_ids: frozenset[int] = frozenset()
+    alternatives: int = 0
+    prompt_logprobs: bool = False
+    continuations: tuple[tuple[int, ...], ...] = ()  # not empty: score these after the prompt and generate nothing
+    mask: TokenMask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptDone:
+    request_id: int
+    cached_tokens: int
+    logprobs: tuple[float, ...]  # of prompt[1:]; empty unless asked for
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    request_id: int
+    token: int
+    logprob: float
+    alternatives: tuple[tuple[int, float], ...]
+    finish: str | None  # "length" or "eos_token" on the last one
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    request_id: int
+    logprobs: tuple[float, ...]  # one sum for each continuation
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    request_id: int
+    message: str
+
+
+Event = PromptDone | NewToken | Scores | Failed

@@ -1,0 +1,73 @@
+"""A request while it runs: its tokens, its KV blocks, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from serving.engine.blocks import BlockPool, chain_hash, root_hash
+from serving.engine.request import Request
+from serving.models.batch import BLOCK
+
+
+def blocks_for(tokens: int) -> int:
+    return (tokens + BLOCK - 1) // BLOCK
+
+
+def worst_case(request: Request) -> int:
+    """Blocks that the request can come to hold. The last token of an answer is never run, so it needs no place."""
+    prompt = len(request.prompt)
+    if not request.continuations:
+        return blocks_for(prompt + request.max_new_tokens - 1)
+    shared = prompt // BLOCK
+    own = sum(blocks_for(prompt + len(c) - 1) - shared for c in request.continuations if len(c) > 1)
+    return blocks_for(prompt) + own
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    request: Request
+    slot: int
+    tokens: list[int]
+    blocks: list[int] = field(default_factory=list)
+    done: int = 0  # tokens whose keys and values are in the cache
+    named: int = 0  # full blocks published so far
+    name: bytes = b""
+    reserved: int = 0  # blocks still promised to it
+    produced: list[int] = field(default_factory=list)
+    prompt_logprobs: list[float] = field(default_factory=list)
+    cached_tokens: int = 0
+    generator: torch.Generator | None = None
+    score: "ScoreGroup | None" = None
+    branch: int = -1  # which continuation this is; -1 is the prompt itself
+
+    @property
+    def in_prompt(self) -> bool:
+        """Whether what is left to run was given, rather than just produced."""
+        return len(self.tokens) - self.done > 1 or not self.produced
+
+    def publish(self, pool: BlockPool) -> None:
+        while (self.named + 1) * BLOCK <= self.done and self.named < len(self.blocks):
+            start = self.named * BLOCK
+            self.name = chain_hash(self.name, self.tokens[start : start + BLOCK])
+            pool.publish(self.blocks[self.named], self.name)
+            self.named += 1
+
+
+@dataclass(slots=True, eq=False)
+class ScoreGroup:
+    """The continuations of one prompt; answered when the last one is scored."""
+
+    sums: list[float]
+    waiting: int
+
+
+def prefix_names(request: Request) -> list[bytes]:
+    """Names of the full blocks before the last prompt token (which must run, to have its logits)."""
+    name = root_hash(request.adapter.key if request.adapter else "base")
+    names = []
+    for start in range(0, (len(request.prompt) - 1) // BLOCK * BLOCK, BLOCK):
+        name = chain_hash(name, request.prompt[start : start + BLOCK])
+        names.append(name)
+    return names

@@ -1,0 +1,79 @@
+"""The plain forward pass (torch, any device): Llama, Mistral, Qwen2 and Qwen3 with per-row LoRA."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from lora_py.grouped import SlotTable, add_lora, group_rows
+from torch import Tensor
+
+from serving.models.batch import Batch, KvCache
+from serving.models.config import ModelConfig
+from serving.models.attention import paged_attention
+from serving.models.rope import rope_tables, rotate
+from serving.models.weights import ModelWeights
+
+
+class Model(Protocol):
+    config: ModelConfig
+
+    def new_cache(self, blocks: int) -> KvCache: ...
+
+    def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Tensor:
+        """Logits [len(batch.logit_rows), vocab], float32."""
+        ...
+
+
+class TorchModel:
+    def __init__(self, config: ModelConfig, weights: ModelWeights, max_positions: int) -> None:
+        self.config = config
+        self.weights = weights
+        self.device = weights.embed.device
+        cos, sin = rope_tables(config.rope, config.head_dim, max_positions)
+        self.cos, self.sin = cos.to(self.device), sin.to(self.device)
+
+    def new_cache(self, blocks: int) -> KvCache:
+        config = self.config
+        return KvCache(config.layers, config.kv_heads, config.head_dim, blocks, self.device)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Tensor:
+        config, weights = self.config, self.weights
+        eps, hidden = config.norm_eps, (config.hidden,)
+        tokens = torch.tensor(batch.tokens, device=self.device)
+        positions = torch.cat([torch.arange(c.position, c.position + c.count) for c in batch.chunks]).to(self.device)
+        rows = group_rows([(c.slot, c.start, c.count) for c in batch.chunks], self.device)
+        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
+        x = F.embedding(tokens, weights.embed)
+        for index, layer in enumerate(weights.layers):
+            h = F.rms_norm(x, hidden, layer.input_norm, eps)
+            y = F.linear(h, layer.qkv, layer.qkv_bias)
+            add_lora(y, h, slots, rows, index, "qkv")
+            a = self._attend(y, cos, sin, batch, cache, index)
+            o = F.linear(a, layer.o)
+            add_lora(o, a, slots, rows, index, "o")
+            x = x + o
+            h = F.rms_norm(x, hidden, layer.post_norm, eps)
+            y = F.linear(h, layer.gate_up)
+            add_lora(y, h, slots, rows, index, "gate_up")
+            gate, up = y.chunk(2, -1)
+            h = F.silu(gate) * up
+            d = F.linear(h, layer.down)
+            add_lora(d, h, slots, rows, index, "down")
+            x = x + d
+        wanted = torch.tensor(batch.logit_rows, device=self.device, dtype=torch.long)
+        return F.linear(F.rms_norm(x[wanted], hidden, weights.norm, eps), weights.head)
+
+    def _attend(self, y: Tensor, cos: Tensor, sin: Tensor, batch: Batch, cache: KvCache, index: int) -> Tensor:
+        config, layer = self.config, self.weights.layers[index]
+        q, k, v = y.split([config.q_dim, config.kv_dim, config.kv_dim], -1)
+        q = q.unflatten(-1, (config.heads, config.head_dim))
+        k = k.unflatten(-1, (config.kv_heads, config.head_dim))
+        v = v.unflatten(-1, (config.kv_heads, config.head_dim))
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q = F.rms_norm(q, (config.head_dim,), layer.q_norm, config.norm_eps)
+            k = F.rms_norm(k, (config.head_dim,), layer.k_norm, config.norm_eps)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        return paged_attention(q, k, v, batch, cache, index, config.window)

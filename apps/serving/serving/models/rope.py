@@ -1,0 +1,36 @@
+"""Rotary position tables in the Hugging Face half-split form."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from serving.models.config import RopeConfig
+
+
+def _frequencies(rope: RopeConfig, head_dim: int) -> Tensor:
+    inverse = 1.0 / (rope.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
+    if rope.kind == "linear":
+        return inverse / rope.factor
+    if rope.kind != "llama3":
+        return inverse
+    wavelength = 2 * math.pi / inverse
+    low, high = rope.original_max / rope.low_freq_factor, rope.original_max / rope.high_freq_factor
+    smooth = (rope.original_max / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+    middle = (1 - smooth) * inverse / rope.factor + smooth * inverse
+    scaled = torch.where(wavelength > low, inverse / rope.factor, inverse)
+    return torch.where((wavelength <= low) & (wavelength >= high), middle, scaled)
+
+
+def rope_tables(rope: RopeConfig, head_dim: int, positions: int) -> tuple[Tensor, Tensor]:
+    """cos and sin, each [positions, head_dim / 2]."""
+    angles = torch.arange(positions, dtype=torch.float32)[:, None] * _frequencies(rope, head_dim)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x: [tokens, heads, head_dim]; cos, sin: [tokens, 1, head_dim / 2]."""
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)

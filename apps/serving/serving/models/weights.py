@@ -1,0 +1,109 @@
+"""safetensors files of a base model, as fused fp32 tensors ready for the forward pass."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from serving.models.config import ModelConfig, ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    input_norm: Tensor
+    qkv: Tensor  # [q_dim + 2 * kv_dim, hidden]
+    qkv_bias: Tensor | None
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    o: Tensor  # [hidden, q_dim]
+    post_norm: Tensor
+    gate_up: Tensor  # [2 * intermediate, hidden]
+    down: Tensor  # [hidden, intermediate]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWeights:
+    embed: Tensor  # [vocab, hidden]
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor
+    head: Tensor  # [vocab, hidden]; the embedding itself where they are tied
+
+
+class _Files:
+    """Tensors by name over one or many safetensors files, read when asked for."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.device = device
+        index = folder / "model.safetensors.index.json"
+        if index.exists():
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        else:
+            names = ["model.safetensors"]
+        self.where: dict[str, Path] = {}
+        self.open = {}
+        for name in names:
+            path = folder / name
+            if path.parent != folder or not path.exists():
+                raise ModelError(f"{path} is missing; a base model is served from safetensors only")
+            try:
+                handle = safe_open(str(path), framework="pt")
+            except SafetensorError as error:
+                raise ModelError(f"{path} is not a safetensors file: {error}") from error
+            self.open[path] = handle
+            self.where.update({key: path for key in handle.keys()})  # noqa: SIM118 (not a dict)
+
+    def has(self, name: str) -> bool:
+        return name in self.where
+
+    def read(self, name: str, *shape: int) -> Tensor:
+        if name not in self.where:
+            raise ModelError(f"the base model has no tensor {name}")
+        tensor: Tensor = self.open[self.where[name]].get_tensor(name)
+        if tuple(tensor.shape) != shape:
+            raise ModelError(f"{name} has shape {tuple(tensor.shape)}, config.json says {shape}")
+        return tensor.to(device=self.device, dtype=torch.float32)
+
+
+def _layer(files: _Files, config: ModelConfig, index: int) -> LayerWeights:
+    prefix = f"model.layers.{index}."
+
+    def linear(module: str) -> Tensor:
+        shape = config.linear_shape(f"layers.{index}.{module}")
+        assert shape is not None
+        return files.read(f"{prefix}{module}.weight", *shape)
+
+    def bias(module: str, size: int) -> Tensor:
+        return files.read(f"{prefix}self_attn.{module}.bias", size)
+
+    hidden = config.hidden
+    return LayerWeights(
+        input_norm=files.read(f"{prefix}input_layernorm.weight", hidden),
+        qkv=torch.cat([linear("self_attn.q_proj"), linear("self_attn.k_proj"), linear("self_attn.v_proj")]),
+        qkv_bias=torch.cat([bias("q_proj", config.q_dim), bias("k_proj", config.kv_dim), bias("v_proj", config.kv_dim)])
+        if config.qkv_bias
+        else None,
+        q_norm=files.read(f"{prefix}self_attn.q_norm.weight", config.head_dim) if config.qk_norm else None,
+        k_norm=files.read(f"{prefix}self_attn.k_norm.weight", config.head_dim) if config.qk_norm else None,
+        o=linear("self_attn.o_proj"),
+        post_norm=files.read(f"{prefix}post_attention_layernorm.weight", hidden),
+        gate_up=torch.cat([linear("mlp.gate_proj"), linear("mlp.up_proj")]),
+        down=linear("mlp.down_proj"),
+    )
+
+
+def load_weights(folder: Path, config: ModelConfig, device: torch.device) -> ModelWeights:
+    files = _Files(folder, device)
+    embed = files.read("model.embed_tokens.weight", config.vocab, config.hidden)
+    if files.has(f"model.layers.0.self_attn.o_proj.bias") or files.has("model.layers.0.mlp.up_proj.bias"):
+        raise ModelError("biases on o_proj or the MLP are not supported")
+    return ModelWeights(
+        embed=embed,
+        layers=tuple(_layer(files, config, index) for index in range(config.layers)),
+        norm=files.read("model.norm.weight", config.hidden),
+        head=embed if config.tied else files.read("lm_head.weight", config.vocab, config.hidden),
+    )

@@ -1,0 +1,40 @@
+import { z } from "zod";
+import type { JobConfig, PromptFormat } from "./jobs.ts";
+
+export const adapterFileNames = ["adapter_config.json", "adapter_model.safetensors", "README.md", "grove.json"] as const;
+export type AdapterFileName = (typeof adapterFileNames)[number];
+
+export type AdapterVersionView = {
+  id: string;
+  adapterId: string; // "repository/version"
+  repository: string;
+  version: number;
+  baseModel: string;
+  sha256: string;
+  bytes: number;
+  config: JobConfig;
+  jobId: string;
+  datasetId: string | null;
+  trainLoss: number;
+  validationLoss: number | null;
+  createdAt: Date;
+  bestEval: { evalId: string; metric: string; adapterScore: number; baseScore: number } | null; // newest finished evaluation
+};
+export type RepositoryView = {
+  id: string;
+  name: string;
+  baseModel: string;
+  createdAt: Date;
+  versions: AdapterVersionView[]; // newest first
+};
+
+/** What serving asks for; `id` is `repository/version`. */
+export const resolveAdapterQuery = z.object({ id: z.string().min(1).max(200), tenant: z.string().optional() });
+export type ResolvedAdapter = {
+  tenant: string;
+  id: string;
+  sha256: string;
+  prompt_format: PromptFormat;
+  bytes: number;
+  base_model: string;
+};

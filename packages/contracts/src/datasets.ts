@@ -1,0 +1,70 @@
+import { z } from "zod";
+import { displayName } from "./names.ts";
+
+export const datasetFormats = ["csv", "jsonl"] as const;
+export const datasetStatuses = ["uploading", "profiling", "ready", "failed"] as const;
+export type DatasetFormat = (typeof datasetFormats)[number];
+export type DatasetStatus = (typeof datasetStatuses)[number];
+export const splits = ["train", "validation", "test"] as const;
+export type Split = (typeof splits)[number];
+
+/** What stands beside an uploaded file; the bytes themselves are a stream. */
+export const uploadDatasetInput = z.strictObject({
+  name: displayName,
+  fileName: z.string().min(1).max(255),
+  splitSeed: z.int().min(0).max(2 ** 31 - 1).default(42),
+});
+export type UploadDatasetInput = z.infer<typeof uploadDatasetInput>;
+
+const cellPreview = z.string();
+export const columnProfile = z.strictObject({
+  name: z.string(),
+  type: z.enum(["text", "number", "boolean", "json"]),
+  empty: z.int(),
+  distinct: z.int(), // approximate above 10,000
+  maxCharacters: z.int(),
+  topValues: z.array(z.strictObject({ value: cellPreview, count: z.int() })), // at most 20, for columns that look like labels
+});
+export type ColumnProfile = z.infer<typeof columnProfile>;
+
+export const datasetProfile = z.strictObject({
+  rows: z.int(),
+  duplicateRows: z.int(),
+  columns: z.array(columnProfile),
+  samples: z.array(z.record(z.string(), z.string())), // first 20 rows, cells cut at 2,000 characters
+  splitBy: z.enum(["column", "random"]),
+  splitRows: z.strictObject({ train: z.int(), validation: z.int(), test: z.int() }),
+});
+export type DatasetProfile = z.infer<typeof datasetProfile>;
+
+export type DatasetView = {
+  id: string;
+  name: string;
+  fileName: string;
+  format: DatasetFormat;
+  bytes: number;
+  status: DatasetStatus;
+  profile: DatasetProfile | null;
+  error: { code: string; message: string; line: number | null } | null;
+  splitSeed: number;
+  createdAt: Date;
+};
+
+/** `{column}` placeholders; `{{` and `}}` are literal braces. Rendered by core/datasets/template alone. */
+export const promptTemplate = z.string().min(1, "Write a prompt template.").max(20_000);
+
+export const previewTemplateInput = z.strictObject({
+  datasetId: z.uuid(),
+  promptTemplate,
+  targetColumn: z.string().min(1),
+  promptFormat: z.enum(["raw", "chat"]).default("raw"),
+});
+export type PreviewTemplateInput = z.infer<typeof previewTemplateInput>;
+
+export const tokenLengths = z.strictObject({ p50: z.int(), p95: z.int(), max: z.int(), total: z.int(), rowsMeasured: z.int() });
+export type TokenLengths = z.infer<typeof tokenLengths>;
+/** Token lengths are of prompt + completion + EOS over the training split. */
+export type TemplatePreview = {
+  examples: { prompt: string; completion: string; tokens: number }[];
+  lengths: TokenLengths;
+};

@@ -1,0 +1,88 @@
+import { z } from "zod";
+import { promptTemplate } from "./datasets.ts";
+import { displayName, slug } from "./names.ts";
+
+export const jobStatuses = ["queued", "preparing", "training", "publishing", "succeeded", "failed", "cancelled"] as const;
+export type JobStatus = (typeof jobStatuses)[number];
+export const finishedJobStatuses: readonly JobStatus[] = ["succeeded", "failed", "cancelled"];
+
+export const loraModules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
+export const schedulers = ["cosine", "linear", "constant"] as const;
+export const promptFormats = ["raw", "chat"] as const;
+export type PromptFormat = (typeof promptFormats)[number];
+
+/** Defaults are those that spec/ml.md and apps/trainer measured to work on a small base. */
+export const hyperparameters = z.strictObject({
+  rank: z.int().min(1).max(64).default(8),
+  alpha: z.number().positive().max(1024).nullable().default(null), // null: twice the rank
+  dropout: z.number().min(0).max(0.9).default(0),
+  targetModules: z.array(z.enum(loraModules)).min(1).default([...loraModules]),
+  epochs: z.number().positive().max(1000).default(3),
+  maxSteps: z.int().min(1).max(1_000_000).nullable().default(null),
+  maxSeconds: z.int().min(1).max(7 * 86_400).nullable().default(null),
+  batchSize: z.int().min(1).max(512).default(16),
+  learningRate: z.number().positive().max(1).default(5e-4),
+  scheduler: z.enum(schedulers).default("cosine"),
+  warmupRatio: z.number().min(0).max(0.5).default(0.03),
+  weightDecay: z.number().min(0).max(1).default(0),
+  maxGradNorm: z.number().positive().max(1000).default(1),
+  maxLength: z.int().min(8).max(131_072).nullable().default(null), // null: p95 of the rendered examples
+  earlyStoppingPatience: z.int().min(1).max(1000).nullable().default(null),
+  evaluateEverySteps: z.int().min(0).max(1_000_000).default(0),
+  checkpointEverySteps: z.int().min(0).max(1_000_000).default(0),
+  seed: z.int().min(0).max(2 ** 31 - 1).default(42),
+});
+export type Hyperparameters = z.infer<typeof hyperparameters>;
+
+/** What a run is made from; stored on the job row and on the adapter version it makes. */
+export const jobConfig = z.strictObject({
+  baseModel: z.string().min(1),
+  promptTemplate,
+  targetColumn: z.string().min(1),
+  promptFormat: z.enum(promptFormats).default("raw"),
+  hyperparameters,
+});
+export type JobConfig = z.infer<typeof jobConfig>;
+
+export const createJobInput = z.strictObject({
+  name: displayName.optional(), // absent: the repository's name
+  datasetId: z.uuid(),
+  repository: slug, // made if it does not exist; each finished job adds a version
+  config: jobConfig,
+  idempotencyKey: z.string().min(1).max(255).optional(), // same key, same input: the same job again
+});
+export type CreateJobInput = z.infer<typeof createJobInput>;
+/** The same before defaults are filled in: what a client sends. */
+export type CreateJobRequest = z.input<typeof createJobInput>;
+
+/** A Ludwig `model_type: llm` configuration, as text. */
+export const parseLudwigInput = z.strictObject({ datasetId: z.uuid(), yaml: z.string().min(1).max(100_000) });
+export type ParseLudwigInput = z.infer<typeof parseLudwigInput>;
+export type LudwigProblem = { line: number; column: number; key: string; message: string };
+export type ParsedLudwig = { ok: true; config: JobConfig; notes: string[] } | { ok: false; problems: LudwigProblem[] };
+
+export type JobQuote = { trainTokens: number; priceMicroUsd: bigint; pricePerMillionTokensMicroUsd: bigint };
+
+export type JobView = {
+  id: string;
+  name: string;
+  status: JobStatus;
+  dataset: { id: string; name: string };
+  repository: string;
+  adapterId: string | null; // "repository/version" once published
+  adapterVersionId: string | null;
+  config: JobConfig;
+  attempt: number;
+  cancelRequested: boolean;
+  progress: { step: number; totalSteps: number; secondsLeft: number | null } | null;
+  result: { trainTokens: number; seconds: number; trainLoss: number; validationLoss: number | null; costMicroUsd: bigint } | null;
+  error: { code: string; message: string } | null;
+  createdAt: Date;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+};
+
+/** `seq` grows by one per job over all attempts; ask again with the last one seen. */
+export type JobEventView = { seq: number; attempt: number; createdAt: Date; event: unknown };
+export const jobEventsInput = z.strictObject({ jobId: z.uuid(), afterSeq: z.int().min(0).default(0), limit: z.int().min(1).max(2000).default(1000) });
+export type JobEventsInput = z.infer<typeof jobEventsInput>;

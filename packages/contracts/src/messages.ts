@@ -1,0 +1,44 @@
+import { z } from "zod";
+
+/** What travels through BullMQ. Ids only: the handler reads the row again and returns if its status has moved on. */
+export type Contract<P extends z.ZodType> = {
+  queue: string;
+  version: number;
+  attempts: number;
+  backoffMs: number;
+  payload: P;
+  key: (payload: z.infer<P>) => string; // no ":" in it
+};
+
+function defineContract<P extends z.ZodType>(contract: Contract<P>): Contract<P> {
+  return contract;
+}
+
+export const datasetIngest = defineContract({
+  queue: "dataset-ingest",
+  version: 1,
+  attempts: 3,
+  backoffMs: 2_000,
+  payload: z.strictObject({ datasetId: z.uuid() }),
+  key: (p) => p.datasetId,
+});
+
+export const finetuneRun = defineContract({
+  queue: "finetune-run",
+  version: 1,
+  attempts: 3,
+  backoffMs: 5_000,
+  payload: z.strictObject({ jobId: z.uuid(), attempt: z.int().min(1) }),
+  key: (p) => `${p.jobId}-${p.attempt}`,
+});
+
+export const evalRun = defineContract({
+  queue: "eval-run",
+  version: 1,
+  attempts: 3,
+  backoffMs: 5_000,
+  payload: z.strictObject({ evalId: z.uuid() }),
+  key: (p) => p.evalId,
+});
+
+export const contracts = { datasetIngest, finetuneRun, evalRun } as const;

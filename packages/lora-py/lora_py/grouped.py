@@ -1,0 +1,91 @@
+"""The grouped LoRA layer: one linear whose rows each add the low-rank product of their own adapter slot.
+
+This file is the plain twin (torch, any device). `lora_py.kernels` has the native one, which reads the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+# The fused linears of a decoder layer and the PEFT modules that lie in each, in the order of their output rows.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "o": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+MODULES: tuple[str, ...] = tuple(module for group in GROUPS.values() for module in group)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPair:
+    a: Tensor  # [rank, in]
+    b: Tensor  # [rank, out], already scaled
+
+
+@dataclass(frozen=True, slots=True)
+class PackedAdapter:
+    """One adapter's weights as the engine reads them; only the modules that it has, at the rank that it has."""
+
+    rank: int
+    pairs: Mapping[tuple[int, str], LoraPair]  # (layer, module)
+    nbytes: int
+
+
+def pack_adapter(
+    weights: Mapping[str, tuple[Tensor, Tensor]], scaling: float, dtype: torch.dtype, device: torch.device
+) -> PackedAdapter:
+    """weights: "layers.N.self_attn.q_proj" -> (A [rank, in], B [out, rank]), as PEFT stores them."""
+    pairs: dict[tuple[int, str], LoraPair] = {}
+    for name, (a, b) in weights.items():
+        _, layer, module = name.split(".", 2)
+        scaled = (b.to(torch.float32) * scaling).t().contiguous()
+        pairs[int(layer), module] = LoraPair(
+            a=a.to(device=device, dtype=dtype).contiguous(), b=scaled.to(device=device, dtype=dtype)
+        )
+    nbytes = sum(t.numel() * t.element_size() for pair in pairs.values() for t in (pair.a, pair.b))
+    return PackedAdapter(max((pair.a.shape[0] for pair in pairs.values()), default=0), pairs, nbytes)
+
+
+@dataclass(slots=True)
+class SlotTable:
+    """Adapters by slot; slot 0 is the base model and stays empty."""
+
+    widths: Mapping[str, int]  # module -> output rows
+    slots: list[PackedAdapter | None] = field(default_factory=lambda: [None])
+
+    def put(self, slot: int, adapter: PackedAdapter | None) -> None:
+        if slot < 1:
+            raise ValueError("slot 0 is the base model")
+        while len(self.slots) <= slot:
+            self.slots.append(None)
+        self.slots[slot] = adapter
+
+
+def group_rows(spans: Sequence[tuple[int, int, int]], device: torch.device) -> dict[int, Tensor]:
+    """(slot, start, count) spans -> the batch rows of each slot, base rows left out."""
+    rows: dict[int, list[int]] = {}
+    for slot, start, count in spans:
+        if slot:
+            rows.setdefault(slot, []).extend(range(start, start + count))
+    return {slot: torch.tensor(indices, device=device) for slot, indices in rows.items()}
+
+
+def add_lora(y: Tensor, x: Tensor, table: SlotTable, rows: Mapping[int, Tensor], layer: int, group: str) -> None:
+    """y: [tokens, out of the group], x: [tokens, in]; adds each row's own adapter to y in place."""
+    for slot, indices in rows.items():
+        adapter = table.slots[slot]
+        if adapter is None:
+            raise LookupError(f"adapter slot {slot} is empty")
+        inputs, start = x[indices], 0
+        for module in GROUPS[group]:
+            end = start + table.widths[module]
+            pair = adapter.pairs.get((layer, module))
+            if pair is not None:
+                h = inputs @ pair.a.to(x.dtype).t()
+                y[indices, start:end] += h @ pair.b.to(x.dtype)
+            start = end
