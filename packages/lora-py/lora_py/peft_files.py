@@ -1,4 +1,4 @@
-"""Adapter folders in PEFT's format: read, checked, written. safetensors only; what we cannot serve right is refused by name."""
+"""Adapter folders in PEFT's format: read, checked, written. What we cannot serve right is refused by name."""
 
 from __future__ import annotations
 
@@ -6,41 +6,54 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
+from lora_py.peft_weights import (
+    MODULE_PARENTS,
+    WEIGHTS_FILE,
+    AdapterError,
+    AdapterErrorCode,
+    PromptFormat,
+    Weights,
+    module_shapes,
+    name_some,
+    parse_weights,
+)
+
+__all__ = [
+    "CONFIG_FILE",
+    "GROVE_FILE",
+    "MODULE_PARENTS",
+    "WEIGHTS_FILE",
+    "Adapter",
+    "AdapterConfig",
+    "AdapterError",
+    "AdapterErrorCode",
+    "AdapterSettings",
+    "PromptFormat",
+    "Weights",
+    "adapter_sha256",
+    "check_against_base",
+    "module_shapes",
+    "read_adapter",
+    "scaling_of",
+    "write_adapter",
+]
+
 CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
 GROVE_FILE = "grove.json"
 CONFIG_LIMIT = 1 << 20
 MAX_RANK = 1024
 
-MODULE_PARENTS = {
-    "q_proj": "self_attn",
-    "k_proj": "self_attn",
-    "v_proj": "self_attn",
-    "o_proj": "self_attn",
-    "gate_proj": "mlp",
-    "up_proj": "mlp",
-    "down_proj": "mlp",
-}
-PromptFormat = Literal["raw", "chat"]
-AdapterErrorCode = Literal["adapter_not_found", "adapter_invalid", "adapter_unsupported", "adapter_modules_mismatch"]
-Weights = dict[str, tuple[Tensor, Tensor]]
-
-_KEY = re.compile(
-    r"base_model\.model\.(?:model\.)?(layers\.(?:0|[1-9]\d{0,4})\.(?:self_attn|mlp)\.\w+)\.lora_(A|B)\.weight"
-)
 # PiSSA, OLoRA, CorDA and LoftQ change the base weights too, so the A and B alone are not the adapter.
 _PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 _MUST_BE_EMPTY = (
@@ -58,15 +71,6 @@ _MUST_BE_EMPTY = (
     "exclude_modules",
     "megatron_config",
 )
-
-
-class AdapterError(Exception):
-    """An adapter that will not be used, with the reason for its owner."""
-
-    def __init__(self, code: AdapterErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code: AdapterErrorCode = code
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def read_adapter(folder: Path, expected_sha256: str | None = None) -> Adapter:
     rank, alpha = _number(raw, "r"), _number(raw, "lora_alpha")
     if rank != int(rank) or not 1 <= rank <= MAX_RANK:
         raise AdapterError("adapter_invalid", f"{CONFIG_FILE}: r must be a whole number from 1 to {MAX_RANK}.")
-    weights = _weights(weight_bytes, int(rank))
+    weights = parse_weights(weight_bytes, int(rank))
     base = raw.get("base_model_name_or_path")
     config = AdapterConfig(
         rank=int(rank),
@@ -139,7 +143,11 @@ def read_adapter(folder: Path, expected_sha256: str | None = None) -> Adapter:
 
 
 def write_adapter(
-    folder: Path, settings: AdapterSettings, weights: Mapping[str, tuple[Tensor, Tensor]], card: str, extra: dict[str, Any]
+    folder: Path,
+    settings: AdapterSettings,
+    weights: Mapping[str, tuple[Tensor, Tensor]],
+    card: str,
+    extra: dict[str, Any],
 ) -> str:
     """Writes the folder by one rename and returns its SHA-256. The same input gives the same bytes."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -164,31 +172,12 @@ def write_adapter(
     return sha256
 
 
-def module_shapes(base_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Every linear an adapter may touch in a Llama-family base, with its (out, in) size."""
-    hidden, heads = int(base_config["hidden_size"]), int(base_config["num_attention_heads"])
-    head_dim = int(base_config.get("head_dim") or hidden // heads)
-    kv = int(base_config.get("num_key_value_heads") or heads) * head_dim
-    inner = int(base_config["intermediate_size"])
-    sizes = {
-        "q_proj": (heads * head_dim, hidden),
-        "k_proj": (kv, hidden),
-        "v_proj": (kv, hidden),
-        "o_proj": (hidden, heads * head_dim),
-        "gate_proj": (inner, hidden),
-        "up_proj": (inner, hidden),
-        "down_proj": (hidden, inner),
-    }
-    layers = range(int(base_config["num_hidden_layers"]))
-    return {f"layers.{i}.{MODULE_PARENTS[name]}.{name}": size for i in layers for name, size in sizes.items()}
-
-
 def check_against_base(adapter: Adapter, base_config: Mapping[str, Any]) -> None:
     """Raises unless every module of the adapter exists in the base with that size."""
     shapes = module_shapes(base_config)
     strange = sorted(name for name in adapter.weights if name not in shapes)
     if strange:
-        raise AdapterError("adapter_modules_mismatch", f"The base model has no module named {_some(strange)}.")
+        raise AdapterError("adapter_modules_mismatch", f"The base model has no module named {name_some(strange)}.")
     for name, (a, b) in adapter.weights.items():
         out_size, in_size = shapes[name]
         if a.shape[1] != in_size or b.shape[0] != out_size:
@@ -214,45 +203,6 @@ def _refuse_unsupported(raw: dict[str, Any]) -> None:
             f"{CONFIG_FILE}: init_lora_weights={raw['init_lora_weights']!r} changes the base weights too; "
             "convert the adapter to plain LoRA with PEFT's path_initial_model_for_weight_conversion first.",
         )
-
-
-def _weights(data: bytes, rank: int) -> Weights:
-    try:
-        tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE} is not a readable safetensors file: {error}") from error
-    halves: dict[str, dict[str, Tensor]] = {}
-    strange = []
-    for key, tensor in tensors.items():
-        match = _KEY.fullmatch(key)
-        if match and MODULE_PARENTS.get(match[1].rsplit(".", 1)[1]) == match[1].split(".")[2]:
-            halves.setdefault(match[1], {})[match[2]] = tensor
-        else:
-            strange.append(key)
-    if strange:
-        raise AdapterError("adapter_modules_mismatch", f"{WEIGHTS_FILE} holds tensors we cannot place: {_some(strange)}.")
-    if not halves:
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE} holds no LoRA weights.")
-    return {name: _pair(name, halves[name], rank) for name in sorted(halves, key=_layer_order)}
-
-
-def _pair(name: str, half: dict[str, Tensor], rank: int) -> tuple[Tensor, Tensor]:
-    if set(half) != {"A", "B"}:
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} has lora_{next(iter(half))} only.")
-    a, b = half["A"], half["B"]
-    if a.dim() != 2 or b.dim() != 2 or a.shape[0] != rank or b.shape[1] != rank:
-        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} has shapes {shapes}, which do not fit r={rank}.")
-    if not (a.is_floating_point() and b.is_floating_point()):
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} is not made of floating-point numbers.")
-    a, b = a.float(), b.float()
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} holds numbers that are not finite.")
-    return a, b
-
-
-def _layer_order(name: str) -> tuple[int, str]:
-    return int(name.split(".")[1]), name
 
 
 def _file(folder: Path, name: str) -> bytes:
@@ -324,8 +274,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(name[:120] for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,0 +1,105 @@
+"""The linears an adapter may touch, and the tensors of an adapter file, checked one by one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+MODULE_PARENTS = {
+    "q_proj": "self_attn",
+    "k_proj": "self_attn",
+    "v_proj": "self_attn",
+    "o_proj": "self_attn",
+    "gate_proj": "mlp",
+    "up_proj": "mlp",
+    "down_proj": "mlp",
+}
+PromptFormat = Literal["raw", "chat"]
+AdapterErrorCode = Literal["adapter_not_found", "adapter_invalid", "adapter_unsupported", "adapter_modules_mismatch"]
+Weights = dict[str, tuple[Tensor, Tensor]]
+
+_KEY = re.compile(
+    r"base_model\.model\.(?:model\.)?(layers\.(?:0|[1-9]\d{0,4})\.(?:self_attn|mlp)\.\w+)\.lora_(A|B)\.weight"
+)
+
+
+class AdapterError(Exception):
+    """An adapter that will not be used, with the reason for its owner."""
+
+    def __init__(self, code: AdapterErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code: AdapterErrorCode = code
+        self.message = message
+
+
+def module_shapes(base_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Every linear an adapter may touch in a Llama-family base, with its (out, in) size."""
+    hidden, heads = int(base_config["hidden_size"]), int(base_config["num_attention_heads"])
+    head_dim = int(base_config.get("head_dim") or hidden // heads)
+    kv = int(base_config.get("num_key_value_heads") or heads) * head_dim
+    inner = int(base_config["intermediate_size"])
+    sizes = {
+        "q_proj": (heads * head_dim, hidden),
+        "k_proj": (kv, hidden),
+        "v_proj": (kv, hidden),
+        "o_proj": (hidden, heads * head_dim),
+        "gate_proj": (inner, hidden),
+        "up_proj": (inner, hidden),
+        "down_proj": (hidden, inner),
+    }
+    layers = range(int(base_config["num_hidden_layers"]))
+    return {f"layers.{i}.{MODULE_PARENTS[name]}.{name}": size for i in layers for name, size in sizes.items()}
+
+
+def parse_weights(data: bytes, rank: int) -> Weights:
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE} is not a readable safetensors file: {error}") from error
+    halves: dict[str, dict[str, Tensor]] = {}
+    strange = []
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match and MODULE_PARENTS.get(match[1].rsplit(".", 1)[1]) == match[1].split(".")[2]:
+            halves.setdefault(match[1], {})[match[2]] = tensor
+        else:
+            strange.append(key)
+    if strange:
+        raise AdapterError(
+            "adapter_modules_mismatch", f"{WEIGHTS_FILE} holds tensors we cannot place: {name_some(strange)}."
+        )
+    if not halves:
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE} holds no LoRA weights.")
+    return {name: _pair(name, halves[name], rank) for name in sorted(halves, key=_layer_order)}
+
+
+def _pair(name: str, half: dict[str, Tensor], rank: int) -> tuple[Tensor, Tensor]:
+    if set(half) != {"A", "B"}:
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} has lora_{next(iter(half))} only.")
+    a, b = half["A"], half["B"]
+    if a.dim() != 2 or b.dim() != 2 or a.shape[0] != rank or b.shape[1] != rank:
+        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} has shapes {shapes}, which do not fit r={rank}.")
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} is not made of floating-point numbers.")
+    a, b = a.float(), b.float()
+    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} holds numbers that are not finite.")
+    return a, b
+
+
+def _layer_order(name: str) -> tuple[int, str]:
+    return int(name.split(".")[1]), name
+
+
+def name_some(names: list[str]) -> str:
+    shown = ", ".join(name[:120] for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,0 +1,69 @@
+"""A random Llama of a few thousand weights and a tokenizer of single bytes, as a Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+
+from lora_py.peft_files import module_shapes
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 260,
+    "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|start|>' + m.role + ' ' + m.content + '<|end|>' }}{% endfor %}<|start|>assistant "
+)
+
+
+def write_tiny_base(folder: Path, seed: int = 0, **changes: object) -> Path:
+    config = {**CONFIG, **changes}
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=generator) / size[-1] ** 0.5
+
+    hidden = int(str(config["hidden_size"]))
+    weights = {"model.embed_tokens.weight": random(260, hidden), "model.norm.weight": torch.ones(hidden)}
+    for name, size in module_shapes(config).items():
+        weights[f"model.{name}.weight"] = random(*size)
+    for i in range(int(str(config["num_hidden_layers"]))):
+        weights[f"model.layers.{i}.input_layernorm.weight"] = 1 + 0.1 * random(hidden)
+        weights[f"model.layers.{i}.post_attention_layernorm.weight"] = 1 + 0.1 * random(hidden)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(BPE(vocab={c: i + 4 for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    vocab = {"<|start|>": 0, "<|end|>": 1, "<unk>": 2, "<pad>": 3}
+    everything = {**vocab, **{c: i + 4 for i, c in enumerate(alphabet)}}
+    tokenizer.model = BPE(vocab=everything, merges=[])
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in vocab])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"eos_token": "<|end|>", "bos_token": "<|start|>", "pad_token": "<|end|>", "chat_template": TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **settings})
+    )
+    return folder
