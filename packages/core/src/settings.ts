@@ -1,0 +1,41 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+import type { CoreSettings } from "./context.ts";
+
+/** What every Grove process is told by its environment. Names and defaults live here; an app's `env.ts` passes `process.env` in. */
+const coreEnv = z.object({
+  DATABASE_URL: z.url(),
+  REDIS_URL: z.url(),
+  GROVE_DATA: z.string().min(1).default(".data"),
+  GROVE_STORAGE_DIR: z.string().min(1).optional(), // absent: objects/ in the data folder
+  GROVE_WORK_DIR: z.string().min(1).optional(), // absent: work/ in the data folder
+  GROVE_INTERNAL_SECRET: z.string().min(16, "Use at least 16 random characters."),
+  GROVE_GATEWAY_URL: z.url(),
+  GROVE_SERVING_URL: z.url(),
+  GROVE_BASE_MODEL: z.string().min(1),
+  GROVE_BASE_MODEL_PATH: z.string().min(1),
+  GROVE_PYTHON: z.string().min(1).default("python3"),
+  GROVE_QUEUE_PREFIX: z.string().regex(/^[A-Za-z0-9_-]+$/).default("grove"),
+  GROVE_MAX_UPLOAD_BYTES: z.coerce.number().int().positive().default(2_000_000_000),
+});
+
+/** Throws with every wrong variable by name: a process must not start half-configured. */
+export function loadCoreSettings(env: Record<string, string | undefined>): CoreSettings {
+  const parsed = coreEnv.safeParse(env);
+  if (!parsed.success) throw new Error(`The environment is not complete:\n${z.prettifyError(parsed.error)}`);
+  const value = parsed.data;
+  const data = resolve(value.GROVE_DATA);
+  return {
+    databaseUrl: value.DATABASE_URL,
+    redisUrl: value.REDIS_URL,
+    queuePrefix: value.GROVE_QUEUE_PREFIX,
+    storageFolder: resolve(value.GROVE_STORAGE_DIR ?? `${data}/objects`),
+    workFolder: resolve(value.GROVE_WORK_DIR ?? `${data}/work`),
+    gatewayUrl: value.GROVE_GATEWAY_URL.replace(/\/+$/, ""),
+    servingUrl: value.GROVE_SERVING_URL.replace(/\/+$/, ""),
+    internalSecret: value.GROVE_INTERNAL_SECRET,
+    baseModel: { id: value.GROVE_BASE_MODEL, path: resolve(value.GROVE_BASE_MODEL_PATH) },
+    python: value.GROVE_PYTHON,
+    maxUploadBytes: value.GROVE_MAX_UPLOAD_BYTES,
+  };
+}
