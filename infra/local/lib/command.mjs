@@ -4,9 +4,23 @@ import { tailOf } from "./files.mjs";
 import { killGroup } from "./stop-processes.mjs";
 
 /**
+ * @typedef {object} CommandSpec
+ * @property {string} name
+ * @property {string} command
+ * @property {string[]} args
+ * @property {string} cwd
+ * @property {NodeJS.ProcessEnv} env
+ * @property {string} logFile
+ * @property {number} limitMs
+ * @property {string} [advice]
+ * @property {number} [uid]
+ * @property {number} [gid]
+ */
+
+/**
  * Runs a command to its end with its output in a log file. The message of a failure carries the end of that log.
  * @param {import("./run.mjs").Run} run
- * @param {{ name: string, command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv, logFile: string, limitMs: number, advice?: string }} spec
+ * @param {CommandSpec} spec
  */
 export async function runCommand(run, spec) {
   fs.rmSync(spec.logFile, { force: true });
@@ -22,7 +36,7 @@ export async function runCommand(run, spec) {
 
 /**
  * @param {import("./run.mjs").Run} run
- * @param {{ name: string, command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv, logFile: string, limitMs: number }} spec
+ * @param {CommandSpec} spec
  * @returns {Promise<number>}
  */
 export async function exitCodeOf(run, spec) {

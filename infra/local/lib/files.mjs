@@ -80,7 +80,7 @@ export function hashOf(root, files, facts = []) {
  * @param {number} [count]
  * @returns {string[]}
  */
-export function tailOf(file, count = 15) {
+export function tailOf(file, count = 25) {
   try {
     const size = fs.statSync(file).size;
     const handle = fs.openSync(file, "r");
@@ -93,4 +93,22 @@ export function tailOf(file, count = 15) {
   } catch {
     return [];
   }
+}
+
+/**
+ * @param {string} file
+ * @returns {number} bytes, 0 where there is no such file
+ */
+export function sizeOf(file) {
+  return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/**
+ * @param {string} file
+ * @param {number} offset where it has become shorter than that, from its beginning
+ * @returns {string}
+ */
+export function readFrom(file, offset) {
+  const content = fs.readFileSync(file);
+  return content.subarray(content.length < offset ? 0 : offset).toString("utf8");
 }

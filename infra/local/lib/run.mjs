@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
+import { Socket } from "node:net";
 import path from "node:path";
 import { Failure, Stopped } from "./failure.mjs";
 import { identityOf } from "./process-identity.mjs";
@@ -156,6 +157,7 @@ function startReaper(run, logFile) {
   reaper.on("error", () => {});
   reaper.stdin?.on("error", () => {});
   reaper.unref();
+  if (reaper.stdin instanceof Socket) reaper.stdin.unref(); // neither may keep a finished command from ending
   return reaper;
 }
 
