@@ -1,0 +1,22 @@
+import path from "node:path";
+import type { NextConfig } from "next";
+
+const securityHeaders = [
+  { key: "X-Content-Type-Options", value: "nosniff" },
+  { key: "X-Frame-Options", value: "DENY" },
+  { key: "Referrer-Policy", value: "same-origin" },
+  { key: "Permissions-Policy", value: "camera=(), microphone=(), geolocation=()" },
+];
+
+const config: NextConfig = {
+  poweredByHeader: false,
+  reactStrictMode: true,
+  turbopack: { root: path.resolve(import.meta.dirname, "../..") },
+  outputFileTracingRoot: path.resolve(import.meta.dirname, "../.."),
+  transpilePackages: ["@grove/api", "@grove/contracts", "@grove/core", "@grove/db", "@grove/queue", "@grove/storage", "@grove/ui"],
+  // native modules and drivers that must stay as node finds them
+  serverExternalPackages: ["pg", "bullmq", "ioredis", "@duckdb/node-api", "@node-rs/argon2", "@prisma/client", "@prisma/adapter-pg"],
+  allowedDevOrigins: ["127.0.0.1", "localhost"],
+  headers: async () => [{ source: "/:path*", headers: securityHeaders }],
+};
+export default config;

@@ -1,0 +1,26 @@
+import { appRouter } from "@grove/api";
+import { fetchRequestHandler } from "@trpc/server/adapters/fetch";
+import { env } from "@/server/env";
+import { isSameOrigin } from "@/server/origin";
+import { failureResponse } from "@/server/failure-response";
+import { services } from "@/server/services";
+import { currentOrg } from "@/server/session";
+
+export const dynamic = "force-dynamic";
+
+/** Everything comes by POST: long templates do not fit an address, and `Origin` is there to check. */
+export async function POST(request: Request): Promise<Response> {
+  if (!isSameOrigin(request.headers, env().NEXTAUTH_URL)) {
+    return failureResponse({ ok: false, code: "forbidden", message: "This request came from another site." });
+  }
+  return fetchRequestHandler({
+    endpoint: "/api/trpc",
+    req: request,
+    router: appRouter,
+    allowMethodOverride: true,
+    createContext: async () => ({ services: services(), org: await currentOrg() }),
+    onError: ({ error, path }) => {
+      if (error.code === "INTERNAL_SERVER_ERROR") console.error(`tRPC ${path ?? "?"} failed`, error.cause ?? error);
+    },
+  });
+}

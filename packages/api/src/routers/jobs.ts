@@ -1,0 +1,18 @@
+import { createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
+import { byId, pageInput } from "@grove/contracts/pages";
+import { cancelJob } from "@grove/core/jobs/cancel-job";
+import { createJob, quoteJob } from "@grove/core/jobs/create-job";
+import { parseLudwig } from "@grove/core/jobs/ludwig";
+import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
+import { orgProcedure, orThrow, router } from "../trpc.ts";
+
+export const jobsRouter = router({
+  list: orgProcedure.input(pageInput).query(({ ctx, input }) => listJobs(ctx.org, input)),
+  get: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await getJob(ctx.org, input.id))),
+  events: orgProcedure.input(jobEventsInput).query(({ ctx, input }) => listJobEvents(ctx.org, input)),
+  log: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await readJobLog(ctx.org, input.id))),
+  quote: orgProcedure.input(createJobInput).query(async ({ ctx, input }) => orThrow(await quoteJob(ctx.org, input))),
+  parseLudwig: orgProcedure.input(parseLudwigInput).query(({ ctx, input }) => parseLudwig(ctx.org, input)),
+  create: orgProcedure.input(createJobInput).mutation(async ({ ctx, input }) => orThrow(await createJob(ctx.org, input))),
+  cancel: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await cancelJob(ctx.org, input.id))),
+});
