@@ -9,32 +9,32 @@ import { installPythonPackages, pythonPackagesFresh } from "./python-packages.mj
 import { buildWeb } from "./web-build.mjs";
 
 /**
- * The steps that make a checkout ready to run, shared by every data folder. They hold one lock, so two runs in the
- * same checkout install once: the second waits and finds everything there.
- * @param {import("./context.mjs").BootstrapContext & { stackEnv: NodeJS.ProcessEnv, basePath: string, webBuild: boolean }} context
- * @returns {import("../lib/steps.mjs").Step[]}
+ * The steps that make a checkout ready to run are shared by every data folder. They hold one lock, so two runs in the
+ * same checkout install once: the second waits and finds everything there. `installedStep` gives it back.
+ * @typedef {import("./context.mjs").BootstrapContext} BootstrapContext
+ * @typedef {import("../lib/steps.mjs").Step} Step
  */
-export function bootstrapSteps(context) {
-  const { run, layout, python } = context;
-  const pythonContext = { ...context, pythonEnv: context.stackEnv };
-  /** @type {import("../lib/lock.mjs").Lock | null} */
-  let lock = null;
-  const last = ["prisma client", "base model", "kernels", ...(context.webBuild ? ["web build"] : [])];
 
+/** @param {BootstrapContext} context */
+const installLockFile = ({ layout }) => path.join(layout.repo, ".data/install.lock");
+
+/**
+ * @param {BootstrapContext} context
+ * @returns {Step}
+ */
+export function lockStep(context) {
+  return { name: "install lock", run: () => takeInstallLock(context) };
+}
+
+/**
+ * Node and Python packages, and the code that Prisma generates.
+ * @param {BootstrapContext} context
+ * @returns {Step[]}
+ */
+export function installSteps(context) {
+  const { layout, python } = context;
   return [
-    {
-      name: "install lock",
-      run: async () => {
-        lock = await waitForLock(path.join(layout.repo, ".data/install.lock"), {
-          what: `the installation for ${layout.data}`,
-          run: run.id,
-          say: run.say,
-          signal: run.signal,
-          onWait: (holder) => run.say(`  … waiting for pid ${holder.pid}, which is busy with ${holder.what} since ${holder.since}`),
-        });
-        run.holds(lock);
-      },
-    },
+    lockStep(context),
     {
       name: "disk",
       needs: ["install lock"],
@@ -48,15 +48,47 @@ export function bootstrapSteps(context) {
     { name: "node packages", needs: ["disk"], run: () => installNodePackages(context) },
     { name: "python packages", needs: ["disk"], run: () => installPythonPackages(context) },
     { name: "prisma client", needs: ["node packages"], run: () => generatePrismaClient(context) },
-    { name: "base model", needs: ["python packages"], run: () => prepareBaseModel(pythonContext) },
-    { name: "kernels", needs: ["python packages"], run: () => buildKernels(pythonContext) },
-    ...(context.webBuild ? [{ name: "web build", needs: ["prisma client"], run: () => buildWeb({ ...context, appEnv: context.stackEnv }) }] : []),
-    {
-      name: "installed",
-      needs: last,
-      run: async () => {
-        if (lock !== null) run.releases(lock);
-      },
-    },
   ];
+}
+
+/**
+ * @param {BootstrapContext & { stackEnv: NodeJS.ProcessEnv }} context
+ * @returns {Step[]}
+ */
+export function modelSteps(context) {
+  return [
+    { name: "base model", needs: ["python packages"], run: () => prepareBaseModel(context) },
+    { name: "kernels", needs: ["python packages"], run: () => buildKernels(context) },
+  ];
+}
+
+/**
+ * @param {BootstrapContext & { stackEnv: NodeJS.ProcessEnv }} context
+ * @returns {Step}
+ */
+export function webStep(context) {
+  return { name: "web build", needs: ["prisma client"], run: () => buildWeb(context) };
+}
+
+/**
+ * @param {BootstrapContext} context
+ * @param {string[]} needs every step that writes to the checkout
+ * @returns {Step}
+ */
+export function installedStep(context, needs) {
+  return { name: "installed", needs, run: async () => context.run.releases(installLockFile(context)) };
+}
+
+/** @param {BootstrapContext} context */
+async function takeInstallLock(context) {
+  const { run, layout } = context;
+  const lock = await waitForLock(installLockFile(context), {
+    what: `the installation for ${layout.data}`,
+    run: run.id,
+    say: run.say,
+    signal: run.signal,
+    onWait: (holder) =>
+      run.say(`  … waiting for pid ${holder.pid}, which is busy with ${holder.what} since ${holder.since}`),
+  });
+  run.holds(lock);
 }

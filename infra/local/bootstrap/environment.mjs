@@ -22,7 +22,8 @@ export function toolEnvironment(env) {
   /** @type {NodeJS.ProcessEnv} */
   const kept = { ...env };
   for (const name of Object.keys(kept)) {
-    if (/^npm_(package|lifecycle|config_local_prefix|config_prefix|command|execpath|node_execpath)/.test(name)) delete kept[name];
+    if (/^npm_(package|lifecycle|config_local_prefix|config_prefix|command|execpath|node_execpath)/.test(name))
+      delete kept[name];
   }
   delete kept.NODE_ENV;
   delete kept.PYTHONHOME;

@@ -8,9 +8,9 @@ import { isFresh, redo } from "./stamp.mjs";
 /**
  * Compiles the native kernels where a compiler is at hand. Without them the engine runs their plain twins in torch,
  * slower and with the same answers; so a machine without a compiler is told, not refused.
- * @param {import("./context.mjs").BootstrapContext & { pythonEnv: NodeJS.ProcessEnv }} context
+ * @param {import("./context.mjs").BootstrapContext & { stackEnv: NodeJS.ProcessEnv }} context
  */
-export async function buildKernels({ run, layout, pythonEnv }) {
+export async function buildKernels({ run, layout, stackEnv }) {
   const { repo } = layout;
   const folder = path.join(repo, "packages/lora-py/lora_py/kernels");
   if (!fs.existsSync(path.join(folder, "build.py"))) return "none in this version";
@@ -27,7 +27,7 @@ export async function buildKernels({ run, layout, pythonEnv }) {
       command: pythonPaths(repo).python,
       args: ["-m", "lora_py.kernels.build"],
       cwd: repo,
-      env: pythonEnv,
+      env: stackEnv,
       logFile,
       limitMs: 10 * 60_000,
     });

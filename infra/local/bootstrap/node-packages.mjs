@@ -9,7 +9,12 @@ export const pnpm = "pnpm@10.34.9";
 /** @param {string} repo */
 function manifests(repo) {
   const folders = ["apps", "packages"].flatMap((parent) =>
-    fs.existsSync(path.join(repo, parent)) ? fs.readdirSync(path.join(repo, parent)).sort().map((name) => path.join(repo, parent, name)) : [],
+    fs.existsSync(path.join(repo, parent))
+      ? fs
+          .readdirSync(path.join(repo, parent))
+          .sort()
+          .map((name) => path.join(repo, parent, name))
+      : [],
   );
   const own = ["package.json", "pnpm-workspace.yaml", "pnpm-lock.yaml", ".npmrc"].map((name) => path.join(repo, name));
   return [...own, ...folders.map((folder) => path.join(folder, "package.json")).filter((file) => fs.existsSync(file))];

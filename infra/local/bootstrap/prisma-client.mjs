@@ -8,7 +8,10 @@ import { isFresh, redo } from "./stamp.mjs";
 export async function generatePrismaClient({ run, layout, toolEnv }) {
   const { repo } = layout;
   const stamp = path.join(repo, "packages/db/src/generated/.grove-stamp");
-  const sources = [...filesBelow(path.join(repo, "prisma/schema"), () => false), path.join(repo, "packages/db/prisma.config.ts")];
+  const sources = [
+    ...filesBelow(path.join(repo, "prisma/schema"), () => false),
+    path.join(repo, "packages/db/prisma.config.ts"),
+  ];
   const inputs = hashOf(repo, sources, [nodePackagesInputs(repo)]);
   if (isFresh(stamp, inputs)) return "already there";
   await redo(stamp, inputs, () =>

@@ -31,7 +31,11 @@ export function pythonPackagesInputs(repo, version) {
  */
 export function pythonPackagesFresh(repo, version) {
   const paths = pythonPaths(repo);
-  return fs.existsSync(paths.python) && !fs.existsSync(paths.halfway) && isFresh(paths.stamp, pythonPackagesInputs(repo, version));
+  return (
+    fs.existsSync(paths.python) &&
+    !fs.existsSync(paths.halfway) &&
+    isFresh(paths.stamp, pythonPackagesInputs(repo, version))
+  );
 }
 
 /**
@@ -61,7 +65,15 @@ export async function installPythonPackages({ run, layout, toolEnv, python }) {
       fs.rmSync(paths.venv, { recursive: true, force: true });
       fs.mkdirSync(paths.venv, { recursive: true });
       fs.writeFileSync(paths.halfway, "");
-      await runCommand(run, { name: "venv", command: python.command, args: ["-m", "venv", paths.venv], cwd: repo, env: toolEnv, logFile, limitMs: 5 * 60_000 });
+      await runCommand(run, {
+        name: "venv",
+        command: python.command,
+        args: ["-m", "venv", paths.venv],
+        cwd: repo,
+        env: toolEnv,
+        logFile,
+        limitMs: 5 * 60_000,
+      });
     }
     fs.writeFileSync(paths.halfway, "");
     await runCommand(run, {

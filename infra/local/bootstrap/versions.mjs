@@ -37,7 +37,9 @@ export function checkNode(version) {
 /** @param {string} platform */
 export function checkPlatform(platform) {
   if (platform === "linux" || platform === "darwin") return;
-  throw new Failure(`Grove's local stack runs on Linux and macOS; this is ${platform}.`, { advice: "On Windows, use WSL 2." });
+  throw new Failure(`Grove's local stack runs on Linux and macOS; this is ${platform}.`, {
+    advice: "On Windows, use WSL 2.",
+  });
 }
 
 /**
@@ -58,19 +60,26 @@ export function findPython(env) {
     }
     if (!canMakeVenv(command)) {
       throw new Failure(`${command} (Python ${version}) has no venv or ensurepip module.`, {
-        advice: "On Debian and Ubuntu: apt-get install python3-venv. Or name another Python with PYTHON=/path/to/python3.",
+        advice:
+          "On Debian and Ubuntu: apt-get install python3-venv. Or name another Python with PYTHON=/path/to/python3.",
       });
     }
     return { command, version };
   }
-  throw new Failure(`Grove needs Python ${pythonFloor.join(".")} or newer; ${seen.length > 0 ? seen.join(", ") : `no ${candidates.join(", ")} was found`}.`, {
-    advice: "Install one, or name it with PYTHON=/path/to/python3.",
-  });
+  throw new Failure(
+    `Grove needs Python ${pythonFloor.join(".")} or newer; ${seen.length > 0 ? seen.join(", ") : `no ${candidates.join(", ")} was found`}.`,
+    {
+      advice: "Install one, or name it with PYTHON=/path/to/python3.",
+    },
+  );
 }
 
 /** @param {string} command */
 function pythonVersion(command) {
-  const result = spawnSync(command, ["-c", "import platform; print(platform.python_version())"], { encoding: "utf8", timeout: 20_000 });
+  const result = spawnSync(command, ["-c", "import platform; print(platform.python_version())"], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
   return result.status === 0 ? result.stdout.trim() : null;
 }
 

@@ -18,27 +18,22 @@ const usage = "npm run demo -- [--exit] [--data FILE --prompt TEMPLATE --target 
  * @returns {{ exit: boolean, own: DemoOptions["own"] }}
  */
 export function parseDemoArgs(args) {
-  const options = /** @type {const} */ ({
-    exit: { type: "boolean", default: false },
-    data: { type: "string" },
-    prompt: { type: "string" },
-    target: { type: "string" },
-  });
-  const values = parsed(args, options);
+  const values = parsed(args);
   const { data, prompt, target } = values;
-  if (data === undefined && prompt === undefined && target === undefined) return { exit: values.exit, own: null };
+  const exit = values.exit ?? false;
+  if (data === undefined && prompt === undefined && target === undefined) return { exit, own: null };
   if (!data || !prompt || !target) {
-    throw new Failure("--data, --prompt and --target belong together.", { advice: `For example: npm run demo -- --data reviews.csv --prompt "Review: {text}\\nMood:" --target mood` });
+    throw new Failure("--data, --prompt and --target belong together.", {
+      advice: `For example: npm run demo -- --data reviews.csv --prompt "Review: {text} Mood:" --target mood`,
+    });
   }
-  return { exit: values.exit, own: { file: path.resolve(process.cwd(), data), prompt, target } };
+  return { exit, own: { file: path.resolve(process.cwd(), data), prompt, target } };
 }
 
-/**
- * @template {import("node:util").ParseArgsOptionsConfig} T
- * @param {string[]} args
- * @param {T} options
- */
-function parsed(args, options) {
+/** @param {string[]} args */
+function parsed(args) {
+  const text = /** @type {const} */ ({ type: "string" });
+  const options = { exit: /** @type {const} */ ({ type: "boolean" }), data: text, prompt: text, target: text };
   try {
     return parseArgs({ args, options, strict: true }).values;
   } catch (error) {
@@ -59,7 +54,11 @@ export async function demo(args) {
     await runDemo({
       env: stack.stackEnv,
       data: stack.layout.data,
-      urls: { web: stack.stackEnv.GROVE_WEB_URL, gateway: stack.stackEnv.GROVE_GATEWAY_URL, serving: stack.stackEnv.GROVE_SERVING_URL },
+      urls: {
+        web: stack.stackEnv.GROVE_WEB_URL,
+        gateway: stack.stackEnv.GROVE_GATEWAY_URL,
+        serving: stack.stackEnv.GROVE_SERVING_URL,
+      },
       options: { own },
       signal: stack.run.signal,
       say: (/** @type {string} */ line) => progress.say(line),

@@ -20,7 +20,12 @@ export async function dev() {
     for (const [name, folders] of Object.entries(sources)) {
       const service = stack.services.get(name);
       const language = name === "serving" ? /\.py$/ : /\.tsx?$/;
-      restartOnChange({ folders: folders.map((folder) => path.join(stack.layout.repo, folder)), language, signal: stack.run.signal, restart: () => service?.restart() });
+      restartOnChange({
+        folders: folders.map((folder) => path.join(stack.layout.repo, folder)),
+        language,
+        signal: stack.run.signal,
+        restart: () => service?.restart(),
+      });
     }
     announce(stack, began);
     await untilStopped(stack);

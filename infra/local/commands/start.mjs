@@ -1,6 +1,6 @@
 import { Progress } from "../lib/progress.mjs";
-import { openStack, startAll } from "../stack/stack.mjs";
 import { announce, untilStopped } from "../stack/announce.mjs";
+import { openStack, startAll } from "../stack/stack.mjs";
 
 export async function start() {
   const began = Date.now();

@@ -67,12 +67,17 @@ export function adviceFor(output) {
   if (/ENOSPC|No space left on device|disk full/i.test(output)) {
     return "The disk is full: free some space and run the same command again; it goes on where it stopped.";
   }
-  if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|Temporary failure in name resolution|Read timed out|NewConnectionError/.test(output)) {
+  if (
+    /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|Temporary failure in name resolution|Read timed out|NewConnectionError/.test(
+      output,
+    )
+  ) {
     return "A package registry could not be reached: check the network or the registry settings of npm and pip, then run the same command again.";
   }
   if (/ERR_PNPM_OUTDATED_LOCKFILE/.test(output)) {
     return "A package.json changed without pnpm-lock.yaml: run `npx -y pnpm@10.34.9 install` and commit the lock file.";
   }
-  if (/EACCES|Permission denied/.test(output)) return "Run as the user who owns this checkout, or give it to yourself with chown -R.";
+  if (/EACCES|Permission denied/.test(output))
+    return "Run as the user who owns this checkout, or give it to yourself with chown -R.";
   return null;
 }

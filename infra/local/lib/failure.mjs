@@ -27,14 +27,19 @@ export function explain(error) {
   const code = errorCode(error);
   const message = error instanceof Error ? error.message : String(error);
   if (code === "ENOSPC") {
-    return new Failure(`The disk is full (${message}).`, { advice: "Free some space and run the same command again; it goes on where it stopped." });
+    return new Failure(`The disk is full (${message}).`, {
+      advice: "Free some space and run the same command again; it goes on where it stopped.",
+    });
   }
   if (code === "EACCES" || code === "EPERM") {
     return new Failure(`No permission (${message}).`, {
       advice: "Run as the user who owns this checkout and its data folder, or give it to yourself with chown -R.",
     });
   }
-  if (code === "EROFS") return new Failure(`The file system is read-only (${message}).`, { advice: "Set GROVE_DATA to a writable folder." });
+  if (code === "EROFS")
+    return new Failure(`The file system is read-only (${message}).`, {
+      advice: "Set GROVE_DATA to a writable folder.",
+    });
   return error instanceof Error ? error : new Error(message);
 }
 

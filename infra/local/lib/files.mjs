@@ -88,7 +88,10 @@ export function tailOf(file, count = 25) {
     const buffer = Buffer.alloc(length);
     fs.readSync(handle, buffer, 0, length, size - length);
     fs.closeSync(handle);
-    const lines = buffer.toString("utf8").split("\n").filter((line) => line.trim() !== "");
+    const lines = buffer
+      .toString("utf8")
+      .split("\n")
+      .filter((line) => line.trim() !== "");
     return lines.slice(-count).map((line) => line.slice(0, 400));
   } catch {
     return [];

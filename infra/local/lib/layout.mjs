@@ -28,7 +28,8 @@ export function layoutFrom(env, defaults = {}) {
   const data = real(path.resolve(repo, env.GROVE_DATA || (defaults.data ?? ".data")));
   const portBase = portBaseFrom(env.GROVE_PORT_BASE || "4600");
   const ports = { web: portBase, gateway: portBase, serving: portBase, postgres: portBase, redis: portBase };
-  for (const name of /** @type {(keyof typeof offsets)[]} */ (Object.keys(offsets))) ports[name] = portBase + offsets[name];
+  for (const name of /** @type {(keyof typeof offsets)[]} */ (Object.keys(offsets)))
+    ports[name] = portBase + offsets[name];
   return {
     repo,
     data,
@@ -45,7 +46,9 @@ export function layoutFrom(env, defaults = {}) {
 function portBaseFrom(text) {
   const base = Number(text);
   if (!Number.isInteger(base) || base < 1024 || base > 65_500) {
-    throw new Failure(`GROVE_PORT_BASE is ${JSON.stringify(text)}.`, { advice: "Give a whole number from 1024 to 65500; Grove uses five ports from there up to eleven above it." });
+    throw new Failure(`GROVE_PORT_BASE is ${JSON.stringify(text)}.`, {
+      advice: "Give a whole number from 1024 to 65500; Grove uses five ports from there up to eleven above it.",
+    });
   }
   return base;
 }

@@ -1,6 +1,6 @@
+import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorCode, Stopped } from "./failure.mjs";
 import { readIfThere, writeAtomically } from "./files.mjs";
@@ -45,7 +45,8 @@ export class Lock {
 
   #write() {
     // after the release there is nothing left to guard, and the file may be another's
-    if (parse(readIfThere(this.file))?.run === this.holder.run) writeAtomically(this.file, JSON.stringify(this.holder), 0o600);
+    if (parse(readIfThere(this.file))?.run === this.holder.run)
+      writeAtomically(this.file, JSON.stringify(this.holder), 0o600);
   }
 }
 
@@ -57,7 +58,14 @@ export class Lock {
  */
 export async function takeLock(file, who) {
   const identity = identityOf(process.pid) ?? "";
-  const holder = { pid: process.pid, identity, what: who.what, since: new Date().toISOString(), run: who.run, children: [] };
+  const holder = {
+    pid: process.pid,
+    identity,
+    what: who.what,
+    since: new Date().toISOString(),
+    run: who.run,
+    children: [],
+  };
   fs.mkdirSync(path.dirname(file), { recursive: true });
   for (let attempt = 0; attempt < 20; attempt++) {
     if (createWith(file, JSON.stringify(holder))) return { lock: new Lock(file, holder) };
@@ -93,7 +101,10 @@ export async function waitForLock(file, who) {
  */
 async function stopOrphans(holder, say = () => {}) {
   const alive = holder.children.filter(isAlive);
-  if (alive.length > 0) say(`an earlier run (pid ${holder.pid}) was killed; stopping what it left: ${alive.map((child) => child.name).join(", ")}`);
+  if (alive.length > 0)
+    say(
+      `an earlier run (pid ${holder.pid}) was killed; stopping what it left: ${alive.map((child) => child.name).join(", ")}`,
+    );
   await stopChildren(holder.children, `GROVE_RUN=${holder.run}`, say);
 }
 
@@ -139,7 +150,11 @@ function moveAway(file, stale) {
 function parse(text) {
   try {
     const value = JSON.parse(text ?? "");
-    const whole = Number.isInteger(value.pid) && typeof value.identity === "string" && typeof value.run === "string" && Array.isArray(value.children);
+    const whole =
+      Number.isInteger(value.pid) &&
+      typeof value.identity === "string" &&
+      typeof value.run === "string" &&
+      Array.isArray(value.children);
     return whole ? value : null;
   } catch {
     return null;

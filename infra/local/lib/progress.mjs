@@ -63,11 +63,14 @@ export class Progress {
   }
 
   #list() {
-    return [...this.#running].map(([name, began]) => `${name} (${Math.round((Date.now() - began) / 1000)} s)`).join(", ");
+    return [...this.#running]
+      .map(([name, began]) => `${name} (${Math.round((Date.now() - began) / 1000)} s)`)
+      .join(", ");
   }
 
   #draw() {
-    if (this.#live && this.#running.size > 0) process.stdout.write(`  … ${this.#list()}`.slice(0, (process.stdout.columns ?? 80) - 1));
+    if (this.#live && this.#running.size > 0)
+      process.stdout.write(`  … ${this.#list()}`.slice(0, (process.stdout.columns ?? 80) - 1));
   }
 
   #clear() {
@@ -80,7 +83,8 @@ export class Progress {
  * @returns {string}
  */
 export function describeFailure(error) {
-  if (!(error instanceof Failure)) return `✗ ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  if (!(error instanceof Failure))
+    return `✗ ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
   const lines = [`✗ ${error.message}`];
   if (error.tail.length > 0) lines.push(...error.tail.map((line) => `    │ ${line}`));
   if (error.logFile !== "") lines.push(`    the whole log: ${path.relative(process.cwd(), error.logFile)}`);

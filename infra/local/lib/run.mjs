@@ -42,7 +42,11 @@ export class Run {
   constructor(options) {
     this.say = options.say;
     this.#reaper = startReaper(this.id, options.reaperLog);
-    for (const [signal, code] of /** @type {const} */ ([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]])) {
+    for (const [signal, code] of /** @type {const} */ ([
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+      ["SIGHUP", 129],
+    ])) {
       process.on(signal, () => this.#onSignal(code));
     }
   }
@@ -57,10 +61,13 @@ export class Run {
     this.#tellReaper({ lock: lock.file });
   }
 
-  /** @param {Lock} lock */
-  releases(lock) {
-    this.#locks.delete(lock);
-    lock.release();
+  /** @param {string} file of a lock that this run holds, or never came to hold */
+  releases(file) {
+    for (const lock of this.#locks) {
+      if (lock.file !== file) continue;
+      this.#locks.delete(lock);
+      lock.release();
+    }
   }
 
   /**
@@ -81,10 +88,18 @@ export class Run {
     const pid = child.pid;
     if (pid === undefined) {
       child.on("error", () => {});
-      throw new Failure(`${spec.command} can't be started.`, { advice: `It is needed for ${spec.name}: is it installed and executable?` });
+      throw new Failure(`${spec.command} can't be started.`, {
+        advice: `It is needed for ${spec.name}: is it installed and executable?`,
+      });
     }
     const identity = identityOf(pid) ?? "";
-    const record = { name: spec.name, pid, identity, phase: spec.phase, signal: spec.signal ?? /** @type {const} */ ("SIGTERM") };
+    const record = {
+      name: spec.name,
+      pid,
+      identity,
+      phase: spec.phase,
+      signal: spec.signal ?? /** @type {const} */ ("SIGTERM"),
+    };
     this.#children.set(pid, record);
     this.#tellReaper({ add: record });
     for (const lock of this.#locks) lock.add(record);

@@ -1,4 +1,4 @@
-import { Failure, Stopped, explain } from "./failure.mjs";
+import { explain, Failure, Stopped } from "./failure.mjs";
 
 /**
  * @typedef {object} Step
@@ -57,8 +57,11 @@ function ordered(steps) {
   /** @type {Step[]} */
   const sorted = [];
   while (left.length > 0) {
-    const next = left.findIndex((step) => (step.needs ?? []).every((name) => sorted.some((done) => done.name === name)));
-    if (next < 0) throw new Error(`these steps wait for a step that is not there: ${left.map((step) => step.name).join(", ")}`);
+    const next = left.findIndex((step) =>
+      (step.needs ?? []).every((name) => sorted.some((done) => done.name === name)),
+    );
+    if (next < 0)
+      throw new Error(`these steps wait for a step that is not there: ${left.map((step) => step.name).join(", ")}`);
     sorted.push(...left.splice(next, 1));
   }
   return sorted;

@@ -31,7 +31,11 @@ function typescriptApp(name, { layout, env, dev }) {
  * @returns {import("./service.mjs").ServiceSpec}
  */
 export function gateway(context) {
-  return { ...typescriptApp("gateway", context), ready: () => answersHttp(`${context.env.GROVE_GATEWAY_URL}/health`), readyMs: 60_000 };
+  return {
+    ...typescriptApp("gateway", context),
+    ready: () => answersHttp(`${context.env.GROVE_GATEWAY_URL}/health`),
+    readyMs: 60_000,
+  };
 }
 
 /**
@@ -40,7 +44,11 @@ export function gateway(context) {
  * @returns {import("./service.mjs").ServiceSpec}
  */
 export function worker(context) {
-  return { ...typescriptApp("worker", context), ready: async (saidSoFar) => /worker ready/i.test(saidSoFar()), readyMs: 60_000 };
+  return {
+    ...typescriptApp("worker", context),
+    ready: async (saidSoFar) => /worker ready/i.test(saidSoFar()),
+    readyMs: 60_000,
+  };
 }
 
 /**

@@ -1,6 +1,6 @@
 import path from "node:path";
-import { pythonPaths } from "../bootstrap/python-packages.mjs";
 import { pythonEnvironment } from "../bootstrap/environment.mjs";
+import { pythonPaths } from "../bootstrap/python-packages.mjs";
 
 export const defaultBaseModel = "smollm2-135m-instruct";
 

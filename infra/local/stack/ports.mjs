@@ -23,7 +23,8 @@ export async function checkPorts(ports) {
   if (taken.length === 0) return;
   const lines = taken.map(({ name, port }) => `port ${port} (for ${name}) is taken by ${holderOf(port)}`);
   throw new Failure(`${lines.join("; ")}.`, {
-    advice: "Stop that process, or move all of Grove's ports: GROVE_PORT_BASE=4700 npm run demo (for a second stack also GROVE_DATA).",
+    advice:
+      "Stop that process, or move all of Grove's ports: GROVE_PORT_BASE=4700 npm run demo (for a second stack also GROVE_DATA).",
   });
 }
 
@@ -67,7 +68,10 @@ function openFiles(pid) {
 /** @param {number} port */
 function pidFromLsof(port) {
   try {
-    const out = execFileSync("lsof", ["-nP", "-t", `-iTCP:${port}`, "-sTCP:LISTEN"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    const out = execFileSync("lsof", ["-nP", "-t", `-iTCP:${port}`, "-sTCP:LISTEN"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     return Number(out.trim().split("\n")[0]) || null;
   } catch {
     return null;
@@ -85,5 +89,7 @@ export async function findFreeBase(offsets, random = Math.random) {
     const free = await Promise.all(offsets.map((offset) => isFree(base + offset)));
     if (free.every(Boolean)) return base;
   }
-  throw new Failure("No free range of ports was found between 20000 and 32000.", { advice: "Name one with GROVE_PORT_BASE." });
+  throw new Failure("No free range of ports was found between 20000 and 32000.", {
+    advice: "Name one with GROVE_PORT_BASE.",
+  });
 }

@@ -26,7 +26,8 @@ export function postgresUser(paths) {
     if (reaches(prefix, {}, paths)) return { uid, gid, prefix };
   }
   throw new Failure(`Postgres can't run as root, and the account "${account}" can't reach ${paths[0]}.`, {
-    advice: "Move the checkout out of a private folder (to /srv or /opt, say), open that folder with chmod o+x, or run as an ordinary user.",
+    advice:
+      "Move the checkout out of a private folder (to /srv or /opt, say), open that folder with chmod o+x, or run as an ordinary user.",
   });
 }
 
@@ -53,13 +54,21 @@ function withCapability(uid, gid, capability) {
  * @param {string[]} paths
  */
 function reaches(prefix, ids, paths) {
-  const [command = "", ...args] = [...prefix, "sh", "-c", 'for path in "$@"; do test -r "$path" || exit 1; done', "sh", ...paths];
+  const [command = "", ...args] = [
+    ...prefix,
+    "sh",
+    "-c",
+    'for path in "$@"; do test -r "$path" || exit 1; done',
+    "sh",
+    ...paths,
+  ];
   return spawnSync(command, args, { ...ids, cwd: "/", stdio: "ignore" }).status === 0;
 }
 
 function accountIds() {
   try {
-    const id = (/** @type {string} */ flag) => Number(execFileSync("id", [flag, account], { stdio: ["ignore", "pipe", "ignore"] }));
+    const id = (/** @type {string} */ flag) =>
+      Number(execFileSync("id", [flag, account], { stdio: ["ignore", "pipe", "ignore"] }));
     return { uid: id("-u"), gid: id("-g") };
   } catch {
     return null;
@@ -67,7 +76,9 @@ function accountIds() {
 }
 
 function makeAccount() {
-  spawnSync("useradd", ["--system", "--no-create-home", "--user-group", "--shell", "/usr/sbin/nologin", account], { stdio: "ignore" });
+  spawnSync("useradd", ["--system", "--no-create-home", "--user-group", "--shell", "/usr/sbin/nologin", account], {
+    stdio: "ignore",
+  });
   const made = accountIds();
   if (made !== null) return made;
   throw new Failure(`Postgres can't run as root, and the account "${account}" could not be made.`, {

@@ -24,7 +24,9 @@ async function binaries(repo) {
     return { initdb, postgres };
   } catch (error) {
     if (error instanceof Failure) throw error;
-    throw new Failure(`There is no embedded Postgres for ${process.platform} on ${process.arch}.`, { advice: "Start one yourself and name it with DATABASE_URL." });
+    throw new Failure(`There is no embedded Postgres for ${process.platform} on ${process.arch}.`, {
+      advice: "Start one yourself and name it with DATABASE_URL.",
+    });
   }
 }
 
@@ -47,18 +49,35 @@ export async function preparePostgres({ run, layout, password, toolEnv, durable 
   const folder = path.join(layout.data, "postgres");
   const user = postgresUser([layout.data, postgres]);
   const ids = user.prefix.length > 0 || user.uid === undefined ? {} : { uid: user.uid, gid: user.gid };
-  if (!fs.existsSync(path.join(folder, "PG_VERSION"))) await initialise({ run, layout, folder, initdb, user, password, toolEnv });
+  if (!fs.existsSync(path.join(folder, "PG_VERSION")))
+    await initialise({ run, layout, folder, initdb, user, password, toolEnv });
   removeStalePid(folder);
   // what the server writes must be its own: a copy or a chown of the checkout may have changed that
   if (user.uid !== undefined && user.gid !== undefined) fs.chownSync(folder, user.uid, user.gid);
   const safety = durable ? [] : ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"];
   const [command = "", ...args] = [
-    ...user.prefix, postgres, "-D", folder, "-p", String(layout.ports.postgres),
-    "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=100", ...safety,
+    ...user.prefix,
+    postgres,
+    "-D",
+    folder,
+    "-p",
+    String(layout.ports.postgres),
+    "-c",
+    "listen_addresses=127.0.0.1",
+    "-c",
+    "unix_socket_directories=",
+    "-c",
+    "max_connections=100",
+    ...safety,
   ];
   return {
-    name: "postgres", command, args, ...ids,
-    cwd: "/", env: toolEnv, phase: "data",
+    name: "postgres",
+    command,
+    args,
+    ...ids,
+    cwd: "/",
+    env: toolEnv,
+    phase: "data",
     signal: "SIGINT", // its "fast" shutdown: SIGTERM would wait for every client to leave
     ready: () => postgresReady(layout.ports.postgres),
     readyMs: 60_000,
@@ -77,14 +96,32 @@ async function initialise({ run, layout, folder, initdb, user, password, toolEnv
   const passwordFile = path.join(work, "password");
   const pgdata = path.join(work, "data");
   fs.writeFileSync(passwordFile, password, { mode: 0o600 });
-  if (user.uid !== undefined && user.gid !== undefined) for (const file of [work, passwordFile]) fs.chownSync(file, user.uid, user.gid);
+  if (user.uid !== undefined && user.gid !== undefined)
+    for (const file of [work, passwordFile]) fs.chownSync(file, user.uid, user.gid);
   const [command = "", ...args] = [
-    ...user.prefix, initdb, "-D", pgdata, "-U", "postgres", "-A", "scram-sha-256", `--pwfile=${passwordFile}`,
-    "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+    ...user.prefix,
+    initdb,
+    "-D",
+    pgdata,
+    "-U",
+    "postgres",
+    "-A",
+    "scram-sha-256",
+    `--pwfile=${passwordFile}`,
+    "-E",
+    "UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
   ];
   const ids = user.prefix.length > 0 || user.uid === undefined ? {} : { uid: user.uid, gid: user.gid };
   await runCommand(run, {
-    name: "initdb", command, args, ...ids, cwd: "/", env: toolEnv,
+    name: "initdb",
+    command,
+    args,
+    ...ids,
+    cwd: "/",
+    env: toolEnv,
     logFile: path.join(layout.logs, "initdb.log"),
     limitMs: 5 * 60_000,
   });
@@ -106,6 +143,8 @@ export function removeStalePid(folder) {
     return;
   }
   if (commandOf(pid).includes(folder)) {
-    throw new Failure(`Another Postgres (pid ${pid}) already runs on ${folder}.`, { advice: `Stop it with: kill -INT ${pid}` });
+    throw new Failure(`Another Postgres (pid ${pid}) already runs on ${folder}.`, {
+      advice: `Stop it with: kill -INT ${pid}`,
+    });
   }
 }

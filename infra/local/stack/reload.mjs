@@ -22,5 +22,7 @@ export function restartOnChange({ folders, language, signal, restart }) {
  * @param {RegExp} language
  */
 export function isSource(name, language) {
-  return language.test(name) && !/\.test\.|\.e2e\.|(^|\/)(node_modules|generated|tests|__pycache__|\.next)\//.test(name);
+  return (
+    language.test(name) && !/\.test\.|\.e2e\.|(^|\/)(node_modules|generated|tests|__pycache__|\.next)\//.test(name)
+  );
 }

@@ -75,7 +75,10 @@ export class Service {
       over = true;
     });
     const ended = () => over || this.run.signal.aborted;
-    const outcome = await waitUntil(() => this.spec.ready(() => readFrom(this.logFile, from)), { limitMs: this.spec.readyMs, over: ended });
+    const outcome = await waitUntil(() => this.spec.ready(() => readFrom(this.logFile, from)), {
+      limitMs: this.spec.readyMs,
+      over: ended,
+    });
     // the answer may have been that of a stranger on our port, while ours found it taken and ended
     await sleep(100);
     return outcome === "ready" && ended() ? "over" : outcome;
@@ -93,7 +96,11 @@ export class Service {
       const asked = this.#wantsRestart;
       this.#wantsRestart = false;
       const how = signal ?? `status ${code}`;
-      this.run.say(asked ? `↻ ${this.spec.name}` : `! ${this.spec.name} ended (${how}); starting it again in ${seconds(delay)} (log: ${this.logFile})`);
+      this.run.say(
+        asked
+          ? `↻ ${this.spec.name}`
+          : `! ${this.spec.name} ended (${how}); starting it again in ${seconds(delay)} (log: ${this.logFile})`,
+      );
       await sleep(asked ? 0 : delay);
       if (this.run.signal.aborted) return;
       await this.#again();
@@ -107,7 +114,8 @@ export class Service {
       if (outcome === "ready") this.run.say(`✓ ${this.spec.name} is back after ${seconds(Date.now() - began)}`);
       if (outcome === "late") this.run.say(`! ${this.spec.name} runs, and does not answer yet (log: ${this.logFile})`);
     } catch (error) {
-      if (!(error instanceof Stopped)) this.run.say(`! ${this.spec.name} could not be started: ${error instanceof Error ? error.message : error}`);
+      if (!(error instanceof Stopped))
+        this.run.say(`! ${this.spec.name} could not be started: ${error instanceof Error ? error.message : error}`);
     }
   }
 

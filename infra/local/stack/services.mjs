@@ -1,5 +1,5 @@
-import { migrateDatabase } from "./migrate.mjs";
 import { gateway, serving, web, worker } from "./apps.mjs";
+import { migrateDatabase } from "./migrate.mjs";
 import { preparePostgres } from "./postgres.mjs";
 import { prepareRedis } from "./redis.mjs";
 import { Service } from "./service.mjs";
@@ -29,7 +29,10 @@ export function dataSteps(context) {
       needs: ["node packages"],
       run: async () => {
         if (!embedded.postgres) return "DATABASE_URL of the environment is used";
-        await startService(context, await preparePostgres({ run, layout, password: secrets.postgres, toolEnv, durable: context.durable }));
+        await startService(
+          context,
+          await preparePostgres({ run, layout, password: secrets.postgres, toolEnv, durable: context.durable }),
+        );
         return `127.0.0.1:${layout.ports.postgres}`;
       },
     },

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { bootstrapSteps } from "../bootstrap/bootstrap.mjs";
+import { installedStep, installSteps, modelSteps, webStep } from "../bootstrap/bootstrap.mjs";
 import { toolEnvironment } from "../bootstrap/environment.mjs";
 import { checkPlatform, findPython } from "../bootstrap/versions.mjs";
 import { Failure } from "../lib/failure.mjs";
@@ -24,46 +24,57 @@ import { appSteps, dataSteps } from "./services.mjs";
  */
 
 /**
+ * A run in this checkout that touches no data folder's services: it may go on beside a running stack.
+ * @param {{ env: NodeJS.ProcessEnv, progress: import("../lib/progress.mjs").Progress, data?: string }} options
+ */
+export function openWorkspace({ env, progress, data }) {
+  checkPlatform(process.platform);
+  const python = findPython(env);
+  const layout = layoutFrom(env, { data });
+  const run = new Run({ reaperLog: path.join(layout.logs, "reaper.log"), say: (line) => progress.say(line) });
+  return { run, layout, python, progress, toolEnv: toolEnvironment(env) };
+}
+
+/**
  * Takes the data folder and gets everything ready to start: who we are, where things lie, which ports are ours.
  * @param {StackOptions} options
  */
 export async function openStack(options) {
-  checkPlatform(process.platform);
-  const python = findPython(options.env);
-  const given = { ...options.env };
-  if (options.ownDatabase === false) for (const name of ["DATABASE_URL", "REDIS_URL"]) delete given[name];
-  const layout = layoutFrom(given, { data: options.data });
-  const { progress } = options;
-  const run = new Run({ reaperLog: path.join(layout.logs, "reaper.log"), say: (line) => progress.say(line) });
-  const taken = await takeLock(layout.lockFile, { what: options.what, run: run.id, say: (line) => progress.say(line) });
+  const env = { ...options.env };
+  if (options.ownDatabase === false) for (const name of ["DATABASE_URL", "REDIS_URL"]) delete env[name];
+  const workspace = openWorkspace({ env, progress: options.progress, data: options.data });
+  const { run, layout, toolEnv } = workspace;
+  const taken = await takeLock(layout.lockFile, { what: options.what, run: run.id, say: run.say });
   if ("heldBy" in taken) {
     await run.stop();
     throw heldFailure(layout.data, taken.heldBy);
   }
   run.holds(taken.lock);
-  const toolEnv = toolEnvironment(given);
   const secrets = loadSecrets(layout.data);
   const stackEnv = stackEnvironment(toolEnv, layout, secrets);
-  const embedded = { postgres: !given.DATABASE_URL, redis: !given.REDIS_URL };
-  const context = {
-    run, layout, toolEnv, python, secrets, stackEnv, embedded, progress,
+  return {
+    ...workspace,
+    secrets,
+    stackEnv,
+    embedded: { postgres: !env.DATABASE_URL, redis: !env.REDIS_URL },
     dev: options.dev ?? false,
     durable: options.durable ?? true,
-    basePath: stackEnv.GROVE_BASE_MODEL_PATH ?? "",
     webBuild: !options.dev,
+    /** @type {Map<string, import("./service.mjs").Service>} */
     services: new Map(),
   };
-  return context;
 }
 
 /** @typedef {Awaited<ReturnType<typeof openStack>>} Stack */
 
 /**
- * @param {Stack} stack
+ * @param {Pick<Stack, "progress" | "run">} workspace
  * @param {import("../lib/steps.mjs").Step[]} steps
+ * @param {{ stopOnFailure: boolean }} [how] a test run goes on to its other suites
  */
-export async function perform(stack, steps) {
-  await runSteps(steps, { progress: stack.progress, signal: stack.run.signal, onFailure: () => stack.run.stop() });
+export async function perform({ progress, run }, steps, how = { stopOnFailure: true }) {
+  const onFailure = async () => (how.stopOnFailure ? run.stop() : undefined);
+  await runSteps(steps, { progress, signal: run.signal, onFailure });
 }
 
 /**
@@ -71,10 +82,25 @@ export async function perform(stack, steps) {
  * @param {Stack} stack
  */
 export async function startAll(stack) {
-  const { ports } = stack.layout;
-  const { postgres, redis, ...apps } = ports;
-  await checkPorts({ ...apps, ...(stack.embedded.postgres ? { postgres } : {}), ...(stack.embedded.redis ? { redis } : {}) });
-  await perform(stack, [...bootstrapSteps(stack), ...dataSteps(stack), ...appSteps(stack)]);
+  await checkStackPorts(stack);
+  await perform(stack, [
+    ...installSteps(stack),
+    ...modelSteps(stack),
+    ...(stack.webBuild ? [webStep(stack)] : []),
+    installedStep(stack, ["prisma client", "base model", "kernels", ...(stack.webBuild ? ["web build"] : [])]),
+    ...dataSteps(stack),
+    ...appSteps(stack),
+  ]);
+}
+
+/** @param {Stack} stack */
+export async function checkStackPorts(stack) {
+  const { postgres, redis, ...apps } = stack.layout.ports;
+  await checkPorts({
+    ...apps,
+    ...(stack.embedded.postgres ? { postgres } : {}),
+    ...(stack.embedded.redis ? { redis } : {}),
+  });
 }
 
 /**
@@ -82,7 +108,10 @@ export async function startAll(stack) {
  * @param {import("../lib/lock.mjs").Holder} holder
  */
 function heldFailure(data, holder) {
-  return new Failure(`${holder.what} (pid ${holder.pid}, since ${holder.since}) already runs on the data folder ${data}.`, {
-    advice: `Use that one, stop it with Ctrl-C in its terminal (or: kill ${holder.pid}), or start a second stack with its own folder and ports: GROVE_DATA=.data-two GROVE_PORT_BASE=4700 npm run demo`,
-  });
+  return new Failure(
+    `${holder.what} (pid ${holder.pid}, since ${holder.since}) already runs on the data folder ${data}.`,
+    {
+      advice: `Use that one, stop it with Ctrl-C in its terminal (or: kill ${holder.pid}), or start a second stack with its own folder and ports: GROVE_DATA=.data-two GROVE_PORT_BASE=4700 npm run demo`,
+    },
+  );
 }
