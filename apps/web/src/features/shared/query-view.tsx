@@ -1,11 +1,10 @@
 "use client";
 import { ErrorState, LoadingRows } from "@grove/ui/states";
-import type { UseQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { type ApiError, failureOf } from "./failure";
 
 type QueryViewProps<T> = {
-  query: UseQueryResult<T, ApiError>;
+  query: { data: T | undefined; error: ApiError | null; refetch: () => unknown };
   what: string; // "your data sets": completes "Could not load …"
   loading?: ReactNode;
   isEmpty?: (data: T) => boolean;

@@ -1,0 +1,124 @@
+"use client";
+import type { DatasetView } from "@grove/contracts/datasets";
+import { StatusBadge } from "@grove/ui/badge";
+import { Button } from "@grove/ui/button";
+import { Card } from "@grove/ui/card";
+import { Dialog } from "@grove/ui/dialog";
+import { Page, PageHeader } from "@grove/ui/page";
+import { EmptyState } from "@grove/ui/states";
+import { Table, Td, Th, Tr } from "@grove/ui/table";
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { Database, Upload } from "lucide-react";
+import Link from "next/link";
+import { useRouter } from "next/navigation";
+import { useState } from "react";
+import { bytes, count } from "@/features/shared/format";
+import { LoadMore } from "@/features/shared/load-more";
+import { QueryView } from "@/features/shared/query-view";
+import { TimeAgo } from "@/features/shared/time";
+import { useTRPC } from "@/features/shared/trpc";
+import { UploadPanel } from "./upload-panel";
+
+type Dialogue = { open: false } | { open: true; file: File | null };
+
+export function isMoving(dataset: Pick<DatasetView, "status">): boolean {
+  return dataset.status === "uploading" || dataset.status === "profiling";
+}
+
+export function DatasetsPage() {
+  const trpc = useTRPC();
+  const router = useRouter();
+  const [dialogue, setDialogue] = useState<Dialogue>({ open: false });
+  const list = useInfiniteQuery(
+    trpc.datasets.list.infiniteQueryOptions(
+      { limit: 25 },
+      {
+        getNextPageParam: (page) => page.nextCursor,
+        refetchInterval: (query) => (query.state.data?.pages.some((page) => page.items.some(isMoving)) === true ? 1_500 : false),
+      },
+    ),
+  );
+  const upload = (
+    <Button variant="primary" onClick={() => setDialogue({ open: true, file: null })}>
+      <Upload /> Upload data
+    </Button>
+  );
+  return (
+    <div
+      onDragOver={(event) => event.preventDefault()}
+      onDrop={(event) => {
+        event.preventDefault();
+        const file = event.dataTransfer.files[0];
+        if (file !== undefined) setDialogue({ open: true, file });
+      }}
+    >
+      <Page>
+        <PageHeader title="Datasets" description="Examples to learn from: CSV or JSONL, one row an example. Drop a file anywhere on this page.">
+          {upload}
+        </PageHeader>
+        <Card>
+          <QueryView
+            query={list}
+            what="your data sets"
+            isEmpty={(data) => data.pages[0]?.items.length === 0}
+            empty={
+              <EmptyState icon={<Database />} title="No data yet" action={upload}>
+                Upload a CSV or JSONL file with the text going in and the answer you want out, for example a support message and its topic. A few hundred rows are enough to start.
+              </EmptyState>
+            }
+          >
+            {(data) => (
+              <>
+                <DatasetTable datasets={data.pages.flatMap((page) => page.items)} />
+                <LoadMore hasMore={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
+              </>
+            )}
+          </QueryView>
+        </Card>
+      </Page>
+      <Dialog open={dialogue.open} onOpenChange={(open) => setDialogue(open ? { open, file: null } : { open })} title="Upload data" description="It is stored as it comes, then profiled in the background.">
+        {dialogue.open ? <UploadPanel initialFile={dialogue.file} onUploaded={(id) => router.push(`/datasets/${id}`)} /> : null}
+      </Dialog>
+    </div>
+  );
+}
+
+function DatasetTable({ datasets }: { datasets: DatasetView[] }) {
+  return (
+    <Table
+      label="Datasets"
+      head={
+        <>
+          <Th>Name</Th>
+          <Th>Status</Th>
+          <Th align="right">Rows</Th>
+          <Th align="right">Columns</Th>
+          <Th align="right">Size</Th>
+          <Th align="right">Added</Th>
+        </>
+      }
+    >
+      {datasets.map((dataset) => (
+        <Tr key={dataset.id}>
+          <Td>
+            <Link href={`/datasets/${dataset.id}`} className="row-link">
+              {dataset.name}
+            </Link>
+            <span className="block text-xs text-faint">{dataset.fileName}</span>
+          </Td>
+          <Td>
+            <StatusBadge status={dataset.status} />
+          </Td>
+          <Td align="right">{dataset.profile === null ? "–" : count(dataset.profile.rows)}</Td>
+          <Td align="right">{dataset.profile === null ? "–" : dataset.profile.columns.length}</Td>
+          <Td align="right" tone="muted">
+            {bytes(dataset.bytes)}
+          </Td>
+          <Td align="right" tone="muted">
+            <TimeAgo date={dataset.createdAt} />
+          </Td>
+        </Tr>
+      ))}
+    </Table>
+  );
+}

@@ -1,0 +1,39 @@
+import type { JobConfig } from "@grove/contracts/jobs";
+import { Facts } from "@grove/ui/card";
+import { duration } from "@/features/shared/format";
+import { TemplateText } from "@/features/shared/template-text";
+
+/** What a run was made from; the same on a job and on the adapter that it made. */
+export function JobConfigView({ config }: { config: JobConfig }) {
+  const h = config.hyperparameters;
+  return (
+    <div className="divide-y divide-line">
+      <div className="px-5 py-4">
+        <p className="pb-2 text-[13px] text-muted">Prompt template</p>
+        <TemplateText template={config.promptTemplate} />
+      </div>
+      <div className="grid divide-line md:grid-cols-2 md:divide-x">
+        <Facts
+          items={[
+            { label: "Base model", value: config.baseModel },
+            { label: "Target column", value: config.targetColumn },
+            { label: "Prompt format", value: config.promptFormat === "raw" ? "as written" : "chat turn" },
+            { label: "Rank, alpha", value: `${h.rank}, ${h.alpha ?? h.rank * 2}` },
+            { label: "Layers", value: h.targetModules.length === 7 ? "all seven" : h.targetModules.join(", ") },
+            { label: "Dropout", value: h.dropout },
+          ]}
+        />
+        <Facts
+          items={[
+            { label: "Epochs", value: h.epochs },
+            { label: "Limits", value: [h.maxSteps === null ? null : `${h.maxSteps} steps`, h.maxSeconds === null ? null : duration(h.maxSeconds)].filter((item) => item !== null).join(", ") || "none" },
+            { label: "Learning rate", value: `${h.learningRate}, ${h.scheduler}` },
+            { label: "Batch size", value: h.batchSize },
+            { label: "Most tokens a row", value: h.maxLength ?? "95th percentile" },
+            { label: "Seed", value: h.seed },
+          ]}
+        />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,110 @@
+import { type CreateJobInput, createJobInput, hyperparameters, type Hyperparameters, type JobConfig } from "@grove/contracts/jobs";
+import type { TemplateValues } from "@/features/datasets/template-editor";
+
+/** Numbers as they are typed; an empty text is null where null has a meaning. */
+export type NumberField = Exclude<keyof Hyperparameters, "targetModules" | "scheduler">;
+export type JobDraft = {
+  datasetId: string;
+  repository: string;
+  baseModel: string;
+  template: TemplateValues;
+  numbers: Record<NumberField, string>;
+  scheduler: Hyperparameters["scheduler"];
+  targetModules: Hyperparameters["targetModules"];
+};
+export type DraftProblems = Record<string, string>; // by the path of the input: "config.hyperparameters.rank"
+export type CheckedDraft = { ok: true; input: CreateJobInput } | { ok: false; problems: DraftProblems };
+
+const nullable: readonly NumberField[] = ["alpha", "maxSteps", "maxSeconds", "maxLength", "earlyStoppingPatience"];
+const defaults = hyperparameters.parse({});
+
+function textOf(value: number | null): string {
+  return value === null ? "" : String(value);
+}
+
+function numbersOf(h: Hyperparameters): Record<NumberField, string> {
+  return {
+    rank: textOf(h.rank),
+    alpha: textOf(h.alpha),
+    dropout: textOf(h.dropout),
+    epochs: textOf(h.epochs),
+    maxSteps: textOf(h.maxSteps),
+    maxSeconds: textOf(h.maxSeconds),
+    batchSize: textOf(h.batchSize),
+    learningRate: textOf(h.learningRate),
+    warmupRatio: textOf(h.warmupRatio),
+    weightDecay: textOf(h.weightDecay),
+    maxGradNorm: textOf(h.maxGradNorm),
+    maxLength: textOf(h.maxLength),
+    earlyStoppingPatience: textOf(h.earlyStoppingPatience),
+    evaluateEverySteps: textOf(h.evaluateEverySteps),
+    checkpointEverySteps: textOf(h.checkpointEverySteps),
+    seed: textOf(h.seed),
+  };
+}
+
+export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
+  const { scheduler, targetModules } = defaults;
+  return { datasetId, repository: "", baseModel, template: { promptTemplate: "", targetColumn: "", promptFormat: "raw" }, numbers: numbersOf(defaults), scheduler, targetModules };
+}
+
+/** The form filled from a configuration, be it Ludwig's or an earlier job's. */
+export function withConfig(draft: JobDraft, config: JobConfig): JobDraft {
+  const { baseModel, promptTemplate, targetColumn, promptFormat, hyperparameters: h } = config;
+  return { ...draft, baseModel, template: { promptTemplate, targetColumn, promptFormat }, numbers: numbersOf(h), scheduler: h.scheduler, targetModules: h.targetModules };
+}
+
+function numberOf(field: NumberField, text: string): number | null | undefined {
+  const trimmed = text.trim();
+  if (trimmed === "") return nullable.includes(field) ? null : undefined;
+  return Number(trimmed);
+}
+
+function readable(message: string): string {
+  if (/NaN/.test(message)) return "Write a number.";
+  if (/expected int/.test(message)) return "Write a whole number.";
+  const low = /expected \w+ to be >(=?)(-?[\d.e-]+)/.exec(message);
+  if (low) return `Must be ${low[1] === "=" ? "at least" : "more than"} ${low[2]}.`;
+  const high = /expected \w+ to be <(=?)(-?[\d.e-]+)/.exec(message);
+  if (high) return `Must be ${high[1] === "=" ? "at most" : "less than"} ${high[2]}.`;
+  return message;
+}
+
+export function checkDraft(draft: JobDraft): CheckedDraft {
+  const typed = Object.fromEntries(numberEntries(draft.numbers).map(([field, text]) => [field, numberOf(field, text)]));
+  const parsed = createJobInput.safeParse({
+    datasetId: draft.datasetId,
+    repository: draft.repository,
+    config: { baseModel: draft.baseModel, ...draft.template, hyperparameters: { ...typed, scheduler: draft.scheduler, targetModules: draft.targetModules } },
+  });
+  if (parsed.success) return { ok: true, input: parsed.data };
+  const problems: DraftProblems = {};
+  for (const issue of parsed.error.issues) problems[issue.path.join(".")] ??= readable(issue.message);
+  return { ok: false, problems };
+}
+
+function numberEntries(numbers: JobDraft["numbers"]): [NumberField, string][] {
+  return [...mainFields, ...advancedFields].map((field) => [field.key, numbers[field.key]]);
+}
+
+export type NumberFieldSpec = { key: NumberField; label: string; hint: string; placeholder?: string };
+export const mainFields: readonly NumberFieldSpec[] = [
+  { key: "rank", label: "Rank", hint: "Size of the adapter: 8 is enough for most tasks." },
+  { key: "epochs", label: "Epochs", hint: "Times through the training rows." },
+  { key: "learningRate", label: "Learning rate", hint: "Small bases like 5e-4." },
+  { key: "batchSize", label: "Batch size", hint: "Rows in one step." },
+  { key: "maxSteps", label: "Most steps", hint: "Stops there. Empty: no limit.", placeholder: "no limit" },
+  { key: "maxSeconds", label: "Time budget", hint: "Seconds; the schedule follows it.", placeholder: "no limit" },
+];
+export const advancedFields: readonly NumberFieldSpec[] = [
+  { key: "alpha", label: "Alpha", hint: "Scale of the adapter.", placeholder: "twice the rank" },
+  { key: "dropout", label: "Dropout", hint: "0 to 0.9." },
+  { key: "maxLength", label: "Most tokens a row", hint: "Longer rows are cut.", placeholder: "95th percentile" },
+  { key: "warmupRatio", label: "Warm-up", hint: "Share of the steps, 0 to 0.5." },
+  { key: "weightDecay", label: "Weight decay", hint: "0 to 1." },
+  { key: "maxGradNorm", label: "Gradient clip", hint: "Largest norm of the gradient." },
+  { key: "earlyStoppingPatience", label: "Early stopping", hint: "Checks without progress.", placeholder: "off" },
+  { key: "evaluateEverySteps", label: "Validate every", hint: "Steps; 0: about eight times." },
+  { key: "checkpointEverySteps", label: "Checkpoint every", hint: "Steps; 0: about eight times." },
+  { key: "seed", label: "Seed", hint: "Same seed, same run." },
+];

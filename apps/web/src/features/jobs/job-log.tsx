@@ -1,0 +1,38 @@
+"use client";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
+import { QueryView } from "@/features/shared/query-view";
+import { useTRPC } from "@/features/shared/trpc";
+
+export function JobLog({ jobId, running }: { jobId: string; running: boolean }) {
+  const trpc = useTRPC();
+  const log = useQuery(trpc.jobs.log.queryOptions({ id: jobId }, { refetchInterval: running ? 2_000 : false }));
+  return (
+    <QueryView query={log} what="the log" isEmpty={(text) => text.trim() === ""} empty={<p className="py-8 text-center text-sm text-muted">Nothing has been logged yet.</p>}>
+      {(text) => <LogText text={text} />}
+    </QueryView>
+  );
+}
+
+/** Stays at the end while lines come, unless the reader has scrolled up. */
+function LogText({ text }: { text: string }) {
+  const box = useRef<HTMLPreElement>(null);
+  const atEnd = useRef(true);
+  useEffect(() => {
+    if (atEnd.current) box.current?.scrollTo({ top: box.current.scrollHeight });
+  }, [text]);
+  return (
+    <pre
+      ref={box}
+      tabIndex={0}
+      aria-label="Log"
+      onScroll={(event) => {
+        const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
+        atEnd.current = scrollHeight - scrollTop - clientHeight < 24;
+      }}
+      className="max-h-96 overflow-auto font-mono text-[12.5px] leading-5 break-words whitespace-pre-wrap text-muted outline-none focus-visible:ring-2 focus-visible:ring-accent/40"
+    >
+      {text}
+    </pre>
+  );
+}

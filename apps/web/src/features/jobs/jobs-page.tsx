@@ -1,0 +1,115 @@
+"use client";
+import { finishedJobStatuses, type JobView } from "@grove/contracts/jobs";
+import { StatusBadge } from "@grove/ui/badge";
+import { buttonStyles } from "@grove/ui/button";
+import { Card } from "@grove/ui/card";
+import { Page, PageHeader } from "@grove/ui/page";
+import { ProgressBar } from "@grove/ui/progress";
+import { EmptyState } from "@grove/ui/states";
+import { Table, Td, Th, Tr } from "@grove/ui/table";
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { Activity, Plus } from "lucide-react";
+import Link from "next/link";
+import { duration, money } from "@/features/shared/format";
+import { LoadMore } from "@/features/shared/load-more";
+import { QueryView } from "@/features/shared/query-view";
+import { TimeAgo } from "@/features/shared/time";
+import { useTRPC } from "@/features/shared/trpc";
+
+export function isRunning(job: Pick<JobView, "status">): boolean {
+  return !finishedJobStatuses.includes(job.status);
+}
+
+export function JobsPage() {
+  const trpc = useTRPC();
+  const list = useInfiniteQuery(
+    trpc.jobs.list.infiniteQueryOptions(
+      { limit: 25 },
+      { getNextPageParam: (page) => page.nextCursor, refetchInterval: (query) => (query.state.data?.pages.some((page) => page.items.some(isRunning)) === true ? 2_000 : false) },
+    ),
+  );
+  const start = (
+    <Link href="/jobs/new" className={buttonStyles({ variant: "primary" })}>
+      <Plus /> New job
+    </Link>
+  );
+  return (
+    <Page>
+      <PageHeader title="Jobs" description="Each fine-tuning run makes one version of an adapter.">
+        {start}
+      </PageHeader>
+      <Card>
+        <QueryView
+          query={list}
+          what="your jobs"
+          isEmpty={(data) => data.pages[0]?.items.length === 0}
+          empty={
+            <EmptyState icon={<Activity />} title="No jobs yet" action={start}>
+              Choose a data set, write a prompt template and start. You see the price before it begins, and the loss while it runs.
+            </EmptyState>
+          }
+        >
+          {(data) => (
+            <>
+              <JobTable jobs={data.pages.flatMap((page) => page.items)} />
+              <LoadMore hasMore={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
+            </>
+          )}
+        </QueryView>
+      </Card>
+    </Page>
+  );
+}
+
+function JobTable({ jobs }: { jobs: JobView[] }) {
+  return (
+    <Table
+      label="Jobs"
+      head={
+        <>
+          <Th>Name</Th>
+          <Th>Status</Th>
+          <Th>Data set</Th>
+          <Th>Adapter</Th>
+          <Th align="right">Loss</Th>
+          <Th align="right">Cost</Th>
+          <Th align="right">Started</Th>
+        </>
+      }
+    >
+      {jobs.map((job) => (
+        <Tr key={job.id}>
+          <Td>
+            <Link href={`/jobs/${job.id}`} className="row-link">
+              {job.name}
+            </Link>
+          </Td>
+          <Td>
+            <JobState job={job} />
+          </Td>
+          <Td tone="muted">{job.dataset.name}</Td>
+          <Td tone="muted">{job.adapterId ?? "–"}</Td>
+          <Td align="right">{job.result === null ? "–" : (job.result.validationLoss ?? job.result.trainLoss).toFixed(3)}</Td>
+          <Td align="right">{job.result === null ? "–" : money(job.result.costMicroUsd)}</Td>
+          <Td align="right" tone="muted">
+            <TimeAgo date={job.createdAt} />
+          </Td>
+        </Tr>
+      ))}
+    </Table>
+  );
+}
+
+function JobState({ job }: { job: JobView }) {
+  if (job.status !== "training" || job.progress === null || job.progress.totalSteps === 0) return <StatusBadge status={job.status} />;
+  const { step, totalSteps, secondsLeft } = job.progress;
+  return (
+    <span className="flex items-center gap-3">
+      <StatusBadge status={job.status} />
+      <span className="w-20">
+        <ProgressBar fraction={step / totalSteps} label={`Progress of ${job.name}`} />
+      </span>
+      {secondsLeft === null ? null : <span className="text-xs text-faint">{duration(secondsLeft)} left</span>}
+    </span>
+  );
+}

@@ -1,0 +1,60 @@
+"use client";
+import type { JobQuote } from "@grove/contracts/jobs";
+import { Button } from "@grove/ui/button";
+import { Card, CardBody, CardHeader } from "@grove/ui/card";
+import { Notice, Skeleton } from "@grove/ui/states";
+import { keepPreviousData, skipToken, useQuery } from "@tanstack/react-query";
+import { Play } from "lucide-react";
+import { count, money } from "@/features/shared/format";
+import { failureOf, type ShownFailure } from "@/features/shared/failure";
+import { useDebounced } from "@/features/shared/use-debounced";
+import { useTRPC } from "@/features/shared/trpc";
+import type { CheckedDraft } from "./job-draft";
+
+type QuotePanelProps = { checked: CheckedDraft; asked: boolean; failure: ShownFailure | null; busy: boolean; onStart: () => void };
+
+/** The price before the work, and the button that begins it. */
+export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePanelProps) {
+  const trpc = useTRPC();
+  const settled = useDebounced(JSON.stringify(checked), 500);
+  const isSettled = settled === JSON.stringify(checked);
+  const quote = useQuery(trpc.jobs.quote.queryOptions(checked.ok && isSettled ? checked.input : skipToken, { placeholderData: keepPreviousData, staleTime: 60_000 }));
+  const refusal = failure ?? (quote.error === null ? null : failureOf(quote.error));
+  const problem = checked.ok ? null : (Object.values(checked.problems)[0] ?? null);
+  return (
+    <Card>
+      <CardHeader title="Before it starts" />
+      <CardBody>
+        <div className="flex flex-col gap-4">
+          {refusal !== null ? <Notice tone="bad" title={refusal.message} /> : null}
+          {problem !== null && asked ? <Notice tone="warn" title={problem} /> : null}
+          {quote.data === undefined ? checked.ok && refusal === null ? <Skeleton shape="row" /> : <p className="text-sm text-muted">Fill in the form to see the price.</p> : <QuoteView quote={quote.data} />}
+          <Button variant="primary" size="lg" busy={busy} onClick={onStart}>
+            <Play /> Start training
+          </Button>
+        </div>
+      </CardBody>
+    </Card>
+  );
+}
+
+function QuoteView({ quote }: { quote: JobQuote }) {
+  return (
+    <dl className="flex flex-col gap-2 text-sm">
+      <div className="flex items-baseline justify-between gap-4">
+        <dt className="text-muted">Price, at most</dt>
+        <dd className="text-xl font-semibold tracking-tight tabular-nums" data-testid="quote-price">
+          {money(quote.priceMicroUsd)}
+        </dd>
+      </div>
+      <div className="flex items-baseline justify-between gap-4">
+        <dt className="text-muted">Training tokens</dt>
+        <dd className="tabular-nums">{count(quote.trainTokens)}</dd>
+      </div>
+      <div className="flex items-baseline justify-between gap-4">
+        <dt className="text-muted">Per million tokens</dt>
+        <dd className="tabular-nums">{money(quote.pricePerMillionTokensMicroUsd)}</dd>
+      </div>
+    </dl>
+  );
+}
