@@ -18,7 +18,7 @@ export function checks(repo, python) {
     {
       name: "types",
       command: bin("turbo"),
-      args: ["run", "typecheck", "--concurrency=2", "--output-logs=errors-only"],
+      args: ["run", "typecheck", "--continue", "--concurrency=2", "--output-logs=errors-only"],
       cwd: repo,
     },
     { name: "types-infra", command: bin("tsc"), args: ["-p", "infra/local"], cwd: repo },

@@ -1,3 +1,4 @@
+import path from "node:path";
 import { checks } from "./checks.mjs";
 import { runSuite, tellResult } from "./suite.mjs";
 
@@ -12,9 +13,11 @@ export async function runChecks({ run, logs, repo, env, python }, say) {
   const waiting = checks(repo, python);
   /** @type {import("./suite.mjs").SuiteResult[]} */
   const results = [];
+  // turbo looks for pnpm on the PATH, and only the checkout is sure to have one
+  const searchPath = `${path.join(repo, "node_modules/.bin")}:${env.PATH ?? ""}`;
   const lane = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const spec = { ...next, env: { ...env, NO_COLOR: "1" }, limitMs: 5 * 60_000, count };
+      const spec = { ...next, env: { ...env, PATH: searchPath, NO_COLOR: "1" }, limitMs: 5 * 60_000, count };
       const result = await runSuite({ run, logs }, spec);
       tellResult(result, say);
       results.push(result);
