@@ -60,6 +60,7 @@ class PromptDone:
     request_id: int
     cached_tokens: int
     logprobs: tuple[float, ...]  # of prompt[1:]; empty unless asked for
+    queue_s: float  # how long it waited before its first step
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,11 @@ class Sequence:
     produced: list[int] = field(default_factory=list)
     prompt_logprobs: list[float] = field(default_factory=list)
     cached_tokens: int = 0
+    queue_s: float = 0.0
     generator: torch.Generator | None = None
-    score: "ScoreGroup | None" = None
+    score: ScoreGroup | None = None
     branch: int = -1  # which continuation this is; -1 is the prompt itself
+    missing: list[bytes] = field(default_factory=list)  # prefix blocks that it is computing for everyone
 
     @property
     def in_prompt(self) -> bool:

@@ -9,15 +9,17 @@ import torch.nn.functional as F
 from lora_py.grouped import SlotTable, add_lora, group_rows
 from torch import Tensor
 
+from serving.models.attention import paged_attention
 from serving.models.batch import Batch, KvCache
 from serving.models.config import ModelConfig
-from serving.models.attention import paged_attention
 from serving.models.rope import rope_tables, rotate
 from serving.models.weights import ModelWeights
 
 
 class Model(Protocol):
     config: ModelConfig
+    adapter_dtype: torch.dtype
+    weight_name: str  # as /info tells it
 
     def new_cache(self, blocks: int) -> KvCache: ...
 
@@ -27,6 +29,9 @@ class Model(Protocol):
 
 
 class TorchModel:
+    adapter_dtype = torch.float32
+    weight_name = "float32"
+
     def __init__(self, config: ModelConfig, weights: ModelWeights, max_positions: int) -> None:
         self.config = config
         self.weights = weights
@@ -68,10 +73,10 @@ class TorchModel:
 
     def _attend(self, y: Tensor, cos: Tensor, sin: Tensor, batch: Batch, cache: KvCache, index: int) -> Tensor:
         config, layer = self.config, self.weights.layers[index]
-        q, k, v = y.split([config.q_dim, config.kv_dim, config.kv_dim], -1)
-        q = q.unflatten(-1, (config.heads, config.head_dim))
-        k = k.unflatten(-1, (config.kv_heads, config.head_dim))
-        v = v.unflatten(-1, (config.kv_heads, config.head_dim))
+        q, k, v = torch.split(y, [config.q_dim, config.kv_dim, config.kv_dim], -1)
+        q = q.reshape(-1, config.heads, config.head_dim)
+        k = k.reshape(-1, config.kv_heads, config.head_dim)
+        v = v.reshape(-1, config.kv_heads, config.head_dim)
         if layer.q_norm is not None and layer.k_norm is not None:
             q = F.rms_norm(q, (config.head_dim,), layer.q_norm, config.norm_eps)
             k = F.rms_norm(k, (config.head_dim,), layer.k_norm, config.norm_eps)

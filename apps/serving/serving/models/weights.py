@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -45,17 +46,17 @@ class _Files:
         else:
             names = ["model.safetensors"]
         self.where: dict[str, Path] = {}
-        self.open = {}
+        self.open: dict[Path, Any] = {}
         for name in names:
             path = folder / name
             if path.parent != folder or not path.exists():
                 raise ModelError(f"{path} is missing; a base model is served from safetensors only")
             try:
-                handle = safe_open(str(path), framework="pt")
+                handle: Any = safe_open(str(path), framework="pt")
             except SafetensorError as error:
                 raise ModelError(f"{path} is not a safetensors file: {error}") from error
             self.open[path] = handle
-            self.where.update({key: path for key in handle.keys()})  # noqa: SIM118 (not a dict)
+            self.where.update(dict.fromkeys(handle.keys(), path))
 
     def has(self, name: str) -> bool:
         return name in self.where
@@ -99,7 +100,7 @@ def _layer(files: _Files, config: ModelConfig, index: int) -> LayerWeights:
 def load_weights(folder: Path, config: ModelConfig, device: torch.device) -> ModelWeights:
     files = _Files(folder, device)
     embed = files.read("model.embed_tokens.weight", config.vocab, config.hidden)
-    if files.has(f"model.layers.0.self_attn.o_proj.bias") or files.has("model.layers.0.mlp.up_proj.bias"):
+    if files.has("model.layers.0.self_attn.o_proj.bias") or files.has("model.layers.0.mlp.up_proj.bias"):
         raise ModelError("biases on o_proj or the MLP are not supported")
     return ModelWeights(
         embed=embed,

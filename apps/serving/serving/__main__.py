@@ -1,0 +1,34 @@
+"""`python -m serving --model PATH --port N`."""
+
+from __future__ import annotations
+
+import os
+
+# Idle OpenMP threads must sleep: spinning ones starve the event loop and every other process of the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import asyncio
+import logging
+import sys
+
+from serving.models.config import ModelError
+from serving.server.settings import read_settings
+from serving.server.start import serve
+
+
+def main() -> int:
+    settings = read_settings(sys.argv[1:])
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        asyncio.run(serve(settings))
+    except ModelError as error:
+        print(f"serving: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

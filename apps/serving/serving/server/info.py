@@ -1,0 +1,118 @@
+"""Routes that tell about the server: health, info, metrics, tokenize, adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from serving.adapters.registry import Record
+from serving.engine.request import NewToken
+from serving.engine.request import Request as EngineRequest
+from serving.server.context import VERSION, ServerContext, context_of
+from serving.server.errors import ApiError
+from serving.server.fields import read_body
+from serving.server.prometheus import as_json, as_text
+
+CANARY_TIMEOUT_S = 20.0
+FRESH_S = 5.0  # a step this recent is health enough
+HEALTH_TENANT = "\x00health"  # sorts into a queue of its own, so a canary never waits behind requests
+
+
+async def canary(context: ServerContext) -> None:
+    """One real token through the engine."""
+    token = next(iter(context.eos_ids), 0)
+    request = EngineRequest(id=0, prompt=(token,), max_new_tokens=1, tenant=HEALTH_TENANT)
+    async with context.generator.bridge.run(request) as events:
+        async for event in events:
+            if isinstance(event, NewToken):
+                return
+
+
+async def health(request: Request) -> Response:
+    context = context_of(request)
+    engine = context.engine
+    try:
+        if not engine.alive:
+            raise ApiError(503, "healthcheck", "unhealthy")
+        if time.monotonic() - engine.stats.last_step_at > FRESH_S:
+            await asyncio.wait_for(canary(context), CANARY_TIMEOUT_S)
+    except (ApiError, TimeoutError, asyncio.TimeoutError):
+        return JSONResponse({"error": "unhealthy", "error_type": "healthcheck"}, status_code=503)
+    return Response(status_code=200)
+
+
+async def info(request: Request) -> Response:
+    context = context_of(request)
+    settings, limits = context.settings, context.limits
+    return JSONResponse(
+        {
+            "model_id": settings.model_id,
+            "model_sha": None,
+            "model_dtype": context.weights,
+            "model_device_type": context.device,
+            "model_pipeline_tag": "text-generation",
+            "max_concurrent_requests": settings.max_concurrent_requests,
+            "max_best_of": limits.max_best_of,
+            "max_stop_sequences": limits.max_stop_sequences,
+            "max_input_length": limits.max_input_length,
+            "max_total_tokens": limits.max_total_tokens,
+            "waiting_served_ratio": 0.0,
+            "max_batch_total_tokens": context.engine.pool.total * 16,
+            "max_waiting_tokens": 0,
+            "validation_workers": 1,
+            "eager_prefill": True,
+            "version": VERSION,
+            "sha": None,
+            "docker_label": None,
+            "max_active_adapters": settings.adapter_slots,
+        }
+    )
+
+
+async def metrics(request: Request) -> Response:
+    context = context_of(request)
+    collected = context.metrics.collect(context.engine)
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse(as_json(collected))
+    return PlainTextResponse(as_text(collected), media_type="text/plain; version=0.0.4")
+
+
+async def tokenize(request: Request) -> Response:
+    context = context_of(request)
+    body = await read_body(request)
+    special = body.flag("add_special_tokens")
+    pieces = context.codec.pieces(body.required_text("inputs"), True if special is None else special)
+    return JSONResponse([{"id": i, "text": text, "start": a, "stop": b} for i, text, a, b in pieces])
+
+
+def _record_json(record: Record, resident: frozenset[str]) -> dict[str, Any]:
+    ref = record.ref
+    state = "resident" if record.state == "ready" and ref.sha256 in resident else record.state
+    return {
+        "id": ref.id,
+        "tenant": ref.tenant,
+        "sha256": ref.sha256,
+        "source": ref.source,
+        "prompt_format": ref.prompt_format,
+        "state": state,
+        "rank": record.rank,
+        "bytes": record.nbytes,
+        "hits": record.hits,
+        "loads": record.loads,
+        "load_seconds": round(record.load_seconds, 4),
+        "last_use": record.last_use,
+        "error": record.error or None,
+    }
+
+
+async def adapters(request: Request) -> Response:
+    """The gateway sees all; others see their own tenant's."""
+    context = context_of(request)
+    caller = context.caller(request)
+    resident = context.engine.bank.resident()
+    seen = [r for r in context.registry.records() if caller.trusted or r.ref.tenant == caller.tenant]
+    return JSONResponse({"adapters": [_record_json(record, resident) for record in seen]})

@@ -1,0 +1,73 @@
+"""POST /score: how likely each continuation is after the prompt. The prompt is computed once for all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.engine.request import PromptDone, Scores
+from serving.engine.request import Request as EngineRequest
+from serving.server.context import ServerContext, context_of, now, unless_gone
+from serving.server.errors import validation
+from serving.server.fields import Fields, read_body
+from serving.server.native import identity_headers
+
+MAX_CONTINUATIONS = 1024
+
+
+def _continuations(context: ServerContext, body: Fields, prompt_tokens: int) -> tuple[tuple[int, ...], ...]:
+    texts = body.texts("continuations") or []
+    if not texts or not all(texts):
+        raise validation("`continuations` must be an array of non-empty strings", "continuations")
+    if len(texts) > MAX_CONTINUATIONS:
+        raise validation(f"`continuations` supports up to {MAX_CONTINUATIONS} strings", "continuations")
+    encoded = tuple(tuple(context.codec.encode(text, special=False)) for text in texts)
+    limit = context.limits.max_total_tokens
+    if prompt_tokens + max(len(ids) for ids in encoded) > limit:
+        raise validation(f"`inputs` tokens + `continuations` tokens must be <= {limit}", "continuations")
+    return encoded
+
+
+async def _score(context: ServerContext, request: Request, body: Fields) -> tuple[dict[str, Any], dict[str, str]]:
+    text, parameters = body.required_text("inputs"), body.object("parameters") or Fields({})
+    if parameters.flag("apply_chat_template"):
+        prompt = context.chat_prompt([{"role": "user", "content": text}])
+    else:
+        prompt = context.prompt(text)
+    continuations = _continuations(context, body, len(prompt.ids))
+    adapter_id, source = parameters.text("adapter_id"), parameters.text("adapter_source")
+    caller = context.caller(request)
+    ids = (adapter_id,) if adapter_id else ()
+    async with context.adapters(request, caller, ids, source) as loaded:
+        job = EngineRequest(
+            id=0,
+            prompt=prompt.ids,
+            max_new_tokens=1,
+            adapter=loaded[0].engine if loaded else None,
+            tenant=caller.tenant,
+            continuations=continuations,
+        )
+        answer: dict[str, Any] = {"prompt_tokens": len(prompt.ids), "cached_tokens": 0}
+        async with context.generator.bridge.run(job) as events:
+            async for event in events:
+                if isinstance(event, PromptDone):
+                    answer["cached_tokens"] = event.cached_tokens
+                elif isinstance(event, Scores):
+                    answer["scores"] = [
+                        {"logprob": logprob, "tokens": len(ids)}
+                        for logprob, ids in zip(event.logprobs, continuations, strict=True)
+                    ]
+    return answer, identity_headers(context, loaded)
+
+
+async def score(request: Request) -> Response:
+    context, arrived = context_of(request), now()
+    context.metrics.requests.add()
+    body = await read_body(request)
+    async with context.generator.admitted():
+        answer, headers = await unless_gone(request, _score(context, request, body))
+    context.metrics.success.add()
+    context.metrics.duration.observe(now() - arrived)
+    return JSONResponse(answer, headers=headers)

@@ -1,0 +1,123 @@
+"""Settings: flags, each with an environment fallback, read once at start."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    model: Path
+    model_id: str
+    host: str
+    port: int
+    device: str
+    threads: int
+    internal_secret: str | None
+    gateway_url: str | None
+    default_tenant: str | None
+    local_adapters: Path | None
+    cache: Path
+    adapter_slots: int
+    adapter_memory_bytes: int
+    adapter_disk_bytes: int
+    max_adapter_bytes: int
+    max_rank: int
+    max_concurrent_requests: int
+    max_running: int
+    max_input_length: int
+    max_total_tokens: int
+    max_best_of: int
+    max_stop_sequences: int
+    kv_tokens: int
+    step_tokens: int
+    mixed_step_tokens: int
+    preload: tuple[str, ...]
+    weights: str
+    log_level: str
+
+
+def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="serving", description="Grove's multi-LoRA inference server")
+
+    def flag(name: str, default: object, kind: type, text: str, variable: str | None = None) -> None:
+        variable = variable or "GROVE_SERVING_" + name.upper().replace("-", "_")
+        found = env.get(variable)
+        parser.add_argument(
+            f"--{name}", type=kind, default=kind(found) if found else default, help=f"{text} (or {variable})"
+        )
+
+    flag("model", None, Path, "folder of the base model")
+    flag("model-id", None, str, "the base model's name in answers; its folder's name otherwise")
+    flag("host", "127.0.0.1", str, "address to listen on")
+    flag("port", 3000, int, "port to listen on")
+    flag("device", "auto", str, "auto, cpu or cuda")
+    flag("threads", 0, int, "compute threads; 0: one for each core")
+    flag("default-tenant", None, str, "tenant of requests without a token", "GROVE_DEFAULT_TENANT")
+    flag("gateway-url", None, str, "where adapters are resolved and fetched", "GROVE_GATEWAY_URL")
+    flag("local-adapters", None, Path, "root of adapter_source local", "GROVE_LOCAL_ADAPTERS")
+    flag("cache", None, Path, "folder for fetched adapters", "GROVE_SERVING_CACHE")
+    flag("adapter-slots", 128, int, "adapters resident at once")
+    flag("adapter-memory-gb", 4.0, float, "memory for loaded adapters")
+    flag("adapter-disk-gb", 20.0, float, "disk for fetched adapters")
+    flag("max-adapter-gb", 2.0, float, "largest adapter file accepted")
+    flag("max-rank", 64, int, "largest adapter rank accepted")
+    flag("max-concurrent-requests", 1024, int, "beyond it the answer is 429")
+    flag("max-running", 64, int, "requests in one batch")
+    flag("max-input-length", 0, int, "prompt tokens; 0: max-total-tokens - 1")
+    flag("max-total-tokens", 0, int, "prompt and answer together; 0: the model's context, at most 4096")
+    flag("max-best-of", 4, int, "largest best_of and n")
+    flag("max-stop-sequences", 4, int, "stop sequences in one request")
+    flag("kv-tokens", 0, int, "tokens of KV cache; 0: eight full contexts")
+    flag("step-tokens", 512, int, "prompt tokens computed in one step")
+    flag("mixed-step-tokens", 128, int, "the same while other requests are producing tokens")
+    flag("preload", "", str, "adapter ids to load at start, comma-separated")
+    flag("weights", "auto", str, "base weights in memory: auto, fp32, fp16 or int8")
+    flag("log-level", "info", str, "debug, info, warning or error")
+    return parser
+
+
+def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Settings:
+    parser = _parser(env)
+    args = parser.parse_args(argv)
+    if args.model is None:
+        parser.error("--model is required: the folder of the base model")
+    for name in ("adapter_slots", "max_rank", "max_concurrent_requests", "max_running", "step_tokens"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    return Settings(
+        model=args.model,
+        model_id=args.model_id or args.model.resolve().name,
+        host=args.host,
+        port=args.port,
+        device=args.device,
+        threads=args.threads,
+        internal_secret=env.get("GROVE_INTERNAL_SECRET") or None,
+        gateway_url=args.gateway_url,
+        default_tenant=args.default_tenant,
+        local_adapters=args.local_adapters,
+        cache=args.cache or Path.home() / ".cache" / "grove-serving",
+        adapter_slots=args.adapter_slots,
+        adapter_memory_bytes=int(args.adapter_memory_gb * GIB),
+        adapter_disk_bytes=int(args.adapter_disk_gb * GIB),
+        max_adapter_bytes=int(args.max_adapter_gb * GIB),
+        max_rank=args.max_rank,
+        max_concurrent_requests=args.max_concurrent_requests,
+        max_running=args.max_running,
+        max_input_length=args.max_input_length,
+        max_total_tokens=args.max_total_tokens,
+        max_best_of=args.max_best_of,
+        max_stop_sequences=args.max_stop_sequences,
+        kv_tokens=args.kv_tokens,
+        step_tokens=args.step_tokens,
+        mixed_step_tokens=args.mixed_step_tokens,
+        preload=tuple(part.strip() for part in args.preload.split(",") if part.strip()),
+        weights=args.weights,
+        log_level=args.log_level,
+    )

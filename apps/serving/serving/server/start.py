@@ -1,0 +1,129 @@
+"""Puts the parts together and listens. Health answers only after a first token has come out of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+
+import uvicorn
+from lora_py.chat_template import ChatTemplate
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+
+from serving.adapters.gateway import Gateway
+from serving.adapters.registry import PackOptions, Registry
+from serving.adapters.store import DiskStore, LocalFolders
+from serving.engine.engine import Engine
+from serving.engine.scheduler import Limits as EngineLimits
+from serving.models.batch import BLOCK
+from serving.models.config import ModelConfig, ModelError, read_config
+from serving.models.load import load_model, pick_device
+from serving.server.access import Access
+from serving.server.app import make_app
+from serving.server.bridge import Bridge
+from serving.server.context import ServerContext
+from serving.server.generate import Generator
+from serving.server.info import canary
+from serving.server.metrics import Metrics
+from serving.server.params import Limits
+from serving.server.settings import Settings
+from serving.server.text import TextCodec
+
+log = logging.getLogger("serving")
+DEFAULT_CONTEXT = 4096
+PATIENCE_S = 2.0
+
+
+def _limits(settings: Settings, config: ModelConfig) -> Limits:
+    total = settings.max_total_tokens or min(config.max_positions, DEFAULT_CONTEXT)
+    if total > config.max_positions:
+        raise ModelError(f"--max-total-tokens {total} is over the model's {config.max_positions} positions")
+    longest = settings.max_input_length or total - 1
+    if longest >= total:
+        raise ModelError(f"--max-input-length {longest} must be below --max-total-tokens {total}")
+    return Limits(longest, total, settings.max_best_of, settings.max_stop_sequences)
+
+
+def build(settings: Settings) -> tuple[Starlette, ServerContext]:
+    config = read_config(settings.model)
+    limits = _limits(settings, config)
+    device = pick_device(settings.device)
+    model = load_model(settings.model, config, device, limits.max_total_tokens, settings.weights, settings.threads)
+    bridge, metrics = Bridge(), Metrics(limits.max_input_length, limits.max_total_tokens)
+    engine = Engine(
+        model,
+        kv_blocks=max(1, (settings.kv_tokens or 8 * limits.max_total_tokens) // BLOCK),
+        adapter_slots=settings.adapter_slots,
+        limits=EngineLimits(settings.max_running, settings.step_tokens, settings.mixed_step_tokens, PATIENCE_S),
+        deliver=bridge.deliver,
+        on_step=metrics.stepped,
+    )
+    secret = settings.internal_secret
+    gateway = Gateway(settings.gateway_url, secret or "") if settings.gateway_url else None
+    registry = Registry(
+        DiskStore(settings.cache, gateway, settings.adapter_disk_bytes, settings.max_adapter_bytes),
+        LocalFolders(settings.local_adapters),
+        json.loads((settings.model / "config.json").read_text(encoding="utf-8")),
+        PackOptions(model.adapter_dtype, device, settings.max_rank),
+        settings.adapter_memory_bytes,
+        lambda key: engine.drop_adapter(key, lambda dropped: None),
+    )
+    codec = TextCodec(settings.model)
+    context = ServerContext(
+        settings=settings,
+        limits=limits,
+        codec=codec,
+        template=ChatTemplate.load(settings.model),
+        engine=engine,
+        generator=Generator(bridge, codec, settings.max_concurrent_requests),
+        registry=registry,
+        access=Access(registry, gateway, secret, settings.default_tenant),
+        metrics=metrics,
+        eos_ids=config.eos_ids,
+        device=device.type,
+        weights=model.weight_name,
+        started_at=time.time(),
+    )
+    return make_app(context), context
+
+
+async def _preload(context: ServerContext) -> None:
+    """A preloaded adapter that can't be had is logged; it is asked for again when a request names it."""
+    for adapter_id in context.settings.preload:
+        source = "local" if context.settings.local_adapters and not context.settings.gateway_url else None
+        caller = context.access.caller(Headers())
+        try:
+            refs = await context.access.resolve(caller, (adapter_id,), source, None)
+            async with context.access.loaded(refs):
+                log.info("preloaded %s", adapter_id)
+        except Exception as error:
+            log.warning("could not preload %s: %s", adapter_id, error)
+
+
+async def serve(settings: Settings) -> None:
+    started = time.monotonic()
+    app, context = build(settings)
+    bridge = context.generator.bridge
+    bridge.attach(asyncio.get_running_loop(), context.engine)
+    context.engine.start()
+    await canary(context)
+    await _preload(context)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=20,
+        lifespan="off",
+    )
+    took = time.monotonic() - started
+    log.info("ready in %.1f s: %s on %s, %s", took, settings.model_id, context.device, context.weights)
+    try:
+        await uvicorn.Server(config).serve()
+    finally:
+        context.registry.close()
+        await asyncio.to_thread(context.engine.stop)

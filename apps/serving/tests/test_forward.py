@@ -1,0 +1,107 @@
+"""The forward pass against transformers and PEFT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from harness import adapter_at, model_at
+from lora_py.grouped import MODULES as LORA_MODULES
+from lora_py.grouped import SlotTable
+from tiny import write_lora, write_model
+
+from serving.models.batch import BLOCK, Batch, Chunk
+from serving.models.causal import Model
+from serving.models.config import ModelError, read_config
+
+FAMILIES = {
+    "llama": {},
+    "untied": {"tie_word_embeddings": False},
+    "llama3-rope": {
+        "rope_parameters": {
+            "rope_type": "llama3",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        }
+    },
+    "mistral": {"model_type": "mistral", "sliding_window": 24},
+    "qwen2": {"model_type": "qwen2", "sliding_window": None, "use_sliding_window": False},
+    "qwen3": {"model_type": "qwen3", "sliding_window": None, "use_sliding_window": False},
+}
+
+
+def logits_of(model: Model, tokens: list[int], pieces: list[int], folder: Path | None = None) -> torch.Tensor:
+    """All logits of one sequence run in chunks of the given sizes."""
+    table = SlotTable({m: model.config.linear_shape(f"layers.0.{m}")[0] for m in LORA_MODULES})  # type: ignore[index]
+    if folder is not None:
+        table.put(1, adapter_at(folder, model).packed)
+    blocks = tuple(reversed(range(len(tokens) // BLOCK + 1)))
+    cache = model.new_cache(len(blocks))
+    done, out = 0, []
+    for count in pieces:
+        chunk = Chunk(done, 0, count, 0 if folder is None else 1, blocks)
+        out.append(
+            model.forward(Batch(tuple(tokens[done : done + count]), (chunk,), tuple(range(count))), cache, table)
+        )
+        done += count
+    assert done == len(tokens)
+    return torch.cat(out)
+
+
+def reference(folder: Path, tokens: list[int], lora: Path | None = None) -> torch.Tensor:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    if lora is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(lora))
+    with torch.inference_mode():
+        return model.eval()(torch.tensor([tokens])).logits[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_equal_transformers(tmp_path: Path, family: str) -> None:
+    write_model(tmp_path, **FAMILIES[family])
+    tokens = torch.randint(0, 256, (70,), generator=torch.Generator().manual_seed(1)).tolist()
+    ours = logits_of(model_at(tmp_path), tokens, [33, 1, 20, 16])
+    torch.testing.assert_close(ours, reference(tmp_path, tokens), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["all-4", "qv-8", "mlp-1", "rs-64", "odd-5"])
+def test_adapter_logits_equal_peft(base: Path, loras: dict[str, Path], name: str) -> None:
+    tokens = torch.randint(0, 256, (40,), generator=torch.Generator().manual_seed(2)).tolist()
+    ours = logits_of(model_at(base), tokens, [30, 1, 9], loras[name])
+    expected = reference(base, tokens, loras[name])
+    assert (ours - logits_of(model_at(base), tokens, [40])).abs().max() > 0.1  # the adapter matters
+    torch.testing.assert_close(ours, expected, atol=5e-4, rtol=1e-3)
+
+
+def test_adapter_on_another_family_equals_peft(tmp_path: Path) -> None:
+    config = write_model(tmp_path / "base", **FAMILIES["qwen2"])
+    write_lora(tmp_path / "lora", 7)
+    tokens = list(range(20))
+    ours = logits_of(model_at(tmp_path / "base"), tokens, [20], tmp_path / "lora")
+    assert config["model_type"] == "qwen2"
+    torch.testing.assert_close(ours, reference(tmp_path / "base", tokens, tmp_path / "lora"), atol=5e-4, rtol=1e-3)
+
+
+def test_unknown_family_and_rope_are_refused_by_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "a", model_type="gpt9")
+    with pytest.raises(ModelError, match="gpt9"):
+        read_config(tmp_path / "a")
+    write_model(tmp_path / "b", rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0})
+    with pytest.raises(ModelError, match="yarn"):
+        read_config(tmp_path / "b")
+
+
+def test_missing_and_misshapen_weights_are_refused_by_name(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"num_hidden_layers": 3', '"num_hidden_layers": 4'))
+    with pytest.raises(ModelError, match=r"layers\.3\."):
+        model_at(tmp_path)
