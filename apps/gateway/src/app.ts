@@ -1,0 +1,44 @@
+import { randomUUID } from "node:crypto";
+import { fail } from "@grove/contracts/errors";
+import type { Services } from "@grove/core/context";
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
+import { authenticate } from "./auth.ts";
+import type { GatewayEnv } from "./context.ts";
+import { failureResponse } from "./errors.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { groveRoutes } from "./routes/grove/routes.ts";
+import { internalRoutes } from "./routes/internal/routes.ts";
+import { openAiRoutes } from "./routes/openai/routes.ts";
+import { deploymentRoutes } from "./routes/predibase/deployments.ts";
+
+const MAX_PROMPT_BYTES = 16 * 1024 * 1024; // serving's own limit
+const tooLarge = () => failureResponse("lorax", fail("upload_too_large", "The body of a prompt is at most 16 MiB."));
+
+export type AppOptions = { onError: (error: unknown, requestId: string) => void };
+
+export function createApp(services: Services, options: AppOptions): Hono<GatewayEnv> {
+  const app = new Hono<GatewayEnv>({ strict: false });
+  app.use(async (c, next) => {
+    c.set("requestId", randomUUID());
+    await next();
+    c.res.headers.set("x-request-id", c.var.requestId);
+  });
+  // tokens travel in a header and never in a cookie, so another page's script gains nothing by asking
+  app.use(cors({ origin: "*", allowMethods: ["GET", "POST", "DELETE"], exposeHeaders: ["*"] }));
+  app.route("/", healthRoutes(services));
+  app.use("/v1/*", bodyLimit({ maxSize: MAX_PROMPT_BYTES, onError: tooLarge }), authenticate(services, "openai"));
+  app.route("/v1", openAiRoutes(() => services.settings.baseModel.id));
+  app.use("/:tenant/deployments/*", bodyLimit({ maxSize: MAX_PROMPT_BYTES, onError: tooLarge }));
+  app.route("/:tenant/deployments/v2/llms/:model", deploymentRoutes(services));
+  app.use("/api/v1/*", authenticate(services, "grove"));
+  app.route("/api/v1", groveRoutes(services));
+  app.route("/internal", internalRoutes(services));
+  app.notFound((c) => failureResponse("grove", fail("route_not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 200)} here.`)));
+  app.onError((error, c) => {
+    if (!c.req.raw.signal.aborted) options.onError(error, c.var.requestId);
+    return failureResponse("grove", fail("internal", `Something went wrong on our side. Quote this request: ${c.var.requestId}`));
+  });
+  return app;
+}
