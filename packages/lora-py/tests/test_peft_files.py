@@ -18,7 +18,7 @@ from lora_py.peft_files import (
     read_adapter,
     write_adapter,
 )
-from tests.tiny import CONFIG, write_tiny_base
+from lora_py.tiny_base import CONFIG, write_tiny_base
 
 SETTINGS = AdapterSettings(
     rank=4, alpha=8, dropout=0.05, target_modules=("q_proj", "down_proj"), prompt_format="chat", base_model="tiny"

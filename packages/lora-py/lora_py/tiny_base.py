@@ -1,4 +1,4 @@
-"""A random Llama of a few thousand weights and a tokenizer of single bytes, as a Hugging Face folder."""
+"""For tests: a random Llama of a few thousand weights and a tokenizer of single bytes, as a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -48,19 +48,26 @@ def write_tiny_base(folder: Path, seed: int = 0, **changes: object) -> Path:
     for name, size in module_shapes(config).items():
         weights[f"model.{name}.weight"] = random(*size)
     for i in range(int(str(config["num_hidden_layers"]))):
+        if config["model_type"] == "qwen2":
+            for name in ("q_proj", "k_proj", "v_proj"):
+                out_size = module_shapes(config)[f"layers.{i}.self_attn.{name}"][0]
+                weights[f"model.layers.{i}.self_attn.{name}.bias"] = random(out_size)
+        if config["model_type"] == "qwen3":
+            for name in ("q_norm", "k_norm"):
+                weights[f"model.layers.{i}.self_attn.{name}.weight"] = 1 + 0.1 * random(int(str(config["head_dim"])))
         weights[f"model.layers.{i}.input_layernorm.weight"] = 1 + 0.1 * random(hidden)
         weights[f"model.layers.{i}.post_attention_layernorm.weight"] = 1 + 0.1 * random(hidden)
+    if not config["tie_word_embeddings"]:
+        weights["lm_head.weight"] = random(260, hidden)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(BPE(vocab={c: i + 4 for i, c in enumerate(alphabet)}, merges=[]))
+    special = ["<|start|>", "<|end|>", "<unk>", "<pad>"]
+    tokenizer = Tokenizer(BPE(vocab={token: i for i, token in enumerate([*special, *alphabet])}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    vocab = {"<|start|>": 0, "<|end|>": 1, "<unk>": 2, "<pad>": 3}
-    everything = {**vocab, **{c: i + 4 for i, c in enumerate(alphabet)}}
-    tokenizer.model = BPE(vocab=everything, merges=[])
-    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in vocab])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"eos_token": "<|end|>", "bos_token": "<|start|>", "pad_token": "<|end|>", "chat_template": TEMPLATE}
     (folder / "tokenizer_config.json").write_text(

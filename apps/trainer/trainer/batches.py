@@ -1,0 +1,40 @@
+"""The order of the rows: shuffled by seed and epoch, rows of like length together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from trainer.lora import generator_for
+from trainer.packing import Example, shared_prefix
+
+ORDER_STREAM = 0x02DE
+WINDOW = 25  # batches whose rows are sorted by length together
+
+
+def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The batches of one epoch, as row numbers. Depends on the arguments alone, so a resumed run finds its place."""
+    generator = generator_for(seed, ORDER_STREAM, epoch)
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    batches = []
+    for at in range(0, len(order), batch_size * WINDOW):
+        window = sorted(order[at : at + batch_size * WINDOW], key=lambda row: lengths[row])
+        batches += [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def micro_batches(rows: Sequence[Example], token_limit: int) -> list[list[Example]]:
+    """Splits a step's rows where their tokens, with a shared prefix counted once, would exceed the limit. A longer row
+    goes alone."""
+    prefix = shared_prefix(rows)
+    parts: list[list[Example]] = []
+    used = token_limit + 1
+    for row in rows:
+        own = row.length - prefix
+        if used + own > token_limit:
+            parts.append([])
+            used = prefix
+        parts[-1].append(row)
+        used += own
+    return parts

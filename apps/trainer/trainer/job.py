@@ -1,0 +1,252 @@
+"""One job of a trainer process: its rows, adapter, optimizer, schedule, early stop and checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer import schedule
+from trainer.batches import epoch_order
+from trainer.checkpoint import Position, read_latest, write_checkpoint
+from trainer.data import Rows
+from trainer.errors import TrainerError
+from trainer.events import Checkpoint, Emit, Started, StepDone, StoppedBy, Validation, Warning
+from trainer.lora import Lora, generator_for
+from trainer.packing import Example
+from trainer.spec import Spec
+
+VALIDATION_STREAM = 0x7A11
+RECENT = 20  # steps whose mean is the reported training loss
+VALIDATION_SHARE = 0.15  # validation rows read over a run, as a share of training rows
+FEWEST_VALIDATION_ROWS = 32
+EVENT_GAP = 0.1  # seconds between two step events
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds of this job, those before a resume included."""
+
+    now: Callable[[], float]
+    started: float
+    before: float = 0.0
+
+    def seconds(self) -> float:
+        return self.before + self.now() - self.started
+
+
+class Job:
+    def __init__(
+        self, spec: Spec, train: Rows, validation: Rows | None, lora: Lora, emit: Emit, now: Callable[[], float]
+    ) -> None:
+        self.spec, self.train, self.lora, self._emit = spec, train, lora, emit
+        training = spec.training
+        self.total_steps = schedule.total_steps(training, len(train.examples))
+        self._parameter = torch.nn.Parameter(lora.flat)
+        self._parameter.grad = lora.flat_grad
+        self._optimizer = torch.optim.AdamW(
+            [self._parameter], lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+        )
+        self._clock = Clock(now, now())
+        self._evaluate_every = schedule.every(training.evaluate_every_steps, self.total_steps)
+        self._checkpoint_every = schedule.every(training.checkpoint_every_steps, self.total_steps)
+        self.validation_rows = self._sample(validation)
+        self._position = Position(0, 0, 0.0, (), None, None, 0)
+        self._best: Tensor | None = None
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+        self._last_event = -math.inf
+        self._validation_count = 0 if validation is None else len(validation.examples)
+
+    @property
+    def step(self) -> int:
+        return self._position.step
+
+    @property
+    def tokens(self) -> int:
+        return self._position.tokens
+
+    @property
+    def position(self) -> Position:
+        return dataclasses.replace(self._position, seconds=self._clock.seconds())
+
+    def start(self, device: str) -> None:
+        """Takes up the newest checkpoint, if there is one, and announces the run."""
+        found, ignored = read_latest(self.spec.checkpoint_dir, self._fingerprint())
+        for reason in ignored:
+            self._emit(Warning("checkpoint_ignored", f"A checkpoint was not used: {reason}"))
+        if found is not None:
+            self._position, tensors = found
+            self._clock.before = self._position.seconds
+            self.lora.restore(tensors["adapter"])
+            self._load_optimizer(tensors)
+            self._best = tensors.get("best")
+        self._emit(
+            Started(
+                total_steps=self.total_steps,
+                train_rows=len(self.train.examples),
+                validation_rows=self._validation_count,
+                max_length=self.train.max_length,
+                rows_cut=self.train.cut,
+                rows_dropped=self.train.dropped,
+                tokens_per_epoch=self.train.tokens,
+                trainable_parameters=self.lora.flat.numel(),
+                device=device,
+                resumed_from_step=self.step,
+            )
+        )
+        self._warn()
+
+    def next_rows(self) -> list[Example]:
+        per_epoch = math.ceil(len(self.train.examples) / self.spec.training.batch_size)
+        epoch, at = divmod(self.step, per_epoch)
+        if self._epoch[0] != epoch:
+            lengths = [example.length for example in self.train.examples]
+            seed = self.spec.training.seed
+            self._epoch = (epoch, epoch_order(lengths, self.spec.training.batch_size, seed, epoch))
+        return [self.train.examples[row] for row in self._epoch[1][at]]
+
+    def update(self, loss: float, rows: list[Example]) -> None:
+        """Clips the gradient that this step left behind, moves the adapter, and tells of it."""
+        training = self.spec.training
+        gradient = self.lora.flat_grad
+        norm = float(gradient.norm())
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise TrainerError(
+                "trainer_diverged",
+                f"The loss stopped being a number at step {self.step + 1}: no adapter was written. "
+                "Lower the learning rate, or lengthen the warm-up.",
+            )
+        if norm > training.max_grad_norm:
+            gradient.mul_(training.max_grad_norm / (norm + 1e-6))
+        done = schedule.progress(training, self.step, self.total_steps, self._clock.seconds())
+        rate = schedule.learning_rate(training, done, self.total_steps)
+        self._optimizer.param_groups[0]["lr"] = rate
+        self._optimizer.step()
+        gradient.zero_()
+        self._position = dataclasses.replace(
+            self._position,
+            step=self.step + 1,
+            tokens=self.tokens + sum(row.length for row in rows),
+            recent_losses=(*self._position.recent_losses, loss)[-RECENT:],
+        )
+        self._tell(loss, rate)
+
+    def stopped_by(self) -> StoppedBy | None:
+        training = self.spec.training
+        patience = training.early_stopping_patience
+        if patience is not None and self._position.worse_in_a_row >= patience:
+            return "early_stopping"
+        if self.step >= self.total_steps:
+            return "max_steps" if training.max_steps == self.total_steps else "epochs"
+        if training.max_seconds is not None and self._clock.seconds() >= training.max_seconds:
+            return "max_seconds"
+        return None
+
+    def wants_validation(self, ending: bool) -> bool:
+        return bool(self.validation_rows) and (ending or self.step % self._evaluate_every == 0)
+
+    def validated(self, loss: float) -> None:
+        self._emit(Validation(self.step, loss))
+        best = self._position.best_loss
+        better = math.isfinite(loss) and (best is None or loss < best)
+        self._position = dataclasses.replace(
+            self._position,
+            validation_loss=loss,
+            best_loss=loss if better else best,
+            worse_in_a_row=0 if better else self._position.worse_in_a_row + 1,
+        )
+        if better and self.spec.training.early_stopping_patience is not None:
+            self._best = self.lora.snapshot()
+
+    def checkpoint_if_due(self) -> None:
+        if self.step % self._checkpoint_every == 0:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        state = self._optimizer.state[self._parameter]
+        tensors = {"adapter": self.lora.flat, "first": state["exp_avg"], "second": state["exp_avg_sq"]}
+        if self._best is not None:
+            tensors["best"] = self._best
+        write_checkpoint(
+            self.spec.checkpoint_dir,
+            self._fingerprint(),
+            self.position,
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        )
+        self._emit(Checkpoint(self.step))
+
+    def settle(self) -> None:
+        """With early stopping, the adapter that is kept is the best one validated, not the last."""
+        if self._best is not None:
+            self.lora.restore(self._best)
+            self._position = dataclasses.replace(self._position, validation_loss=self._position.best_loss)
+
+    @property
+    def epochs_done(self) -> float:
+        return self.step / math.ceil(len(self.train.examples) / self.spec.training.batch_size)
+
+    @property
+    def train_loss(self) -> float:
+        losses = self._position.recent_losses
+        return sum(losses) / max(1, len(losses))
+
+    def _tell(self, loss: float, rate: float) -> None:
+        seconds = self._clock.seconds()
+        if seconds - self._last_event < EVENT_GAP and self.step < self.total_steps:
+            return
+        self._last_event = seconds
+        done = schedule.progress(self.spec.training, self.step, self.total_steps, seconds)
+        self._emit(
+            StepDone(
+                step=self.step,
+                total_steps=self.total_steps,
+                epoch=self.epochs_done,
+                loss=loss,
+                learning_rate=rate,
+                tokens=self.tokens,
+                tokens_per_second=self.tokens / max(seconds, 1e-9),
+                seconds=seconds,
+                seconds_left=seconds * (1 - done) / max(done, 1e-9),
+            )
+        )
+
+    def _warn(self) -> None:
+        if self.train.dropped:
+            text = f"{self.train.dropped} rows were left out: their completion is empty or does not fit the length."
+            self._emit(Warning("rows_dropped", text))
+        if self.spec.training.early_stopping_patience is not None and not self.validation_rows:
+            self._emit(Warning("no_validation", "Early stopping needs validation rows, and there are none."))
+        if len(self.validation_rows) < self._validation_count:
+            text = f"Validation reads {len(self.validation_rows)} of {self._validation_count} rows, to keep it short."
+            self._emit(Warning("validation_sampled", text))
+
+    def _sample(self, validation: Rows | None) -> list[Example]:
+        if validation is None:
+            return []
+        examples = sorted(validation.examples, key=lambda example: example.length)
+        evaluations = math.ceil(self.total_steps / self._evaluate_every)
+        seen = self.total_steps * min(self.spec.training.batch_size, len(self.train.examples))
+        count = max(FEWEST_VALIDATION_ROWS, int(VALIDATION_SHARE * seen / evaluations))
+        if count >= len(examples):
+            return examples
+        generator = generator_for(self.spec.training.seed, VALIDATION_STREAM)
+        chosen = torch.randperm(len(examples), generator=generator)[:count].sort().values
+        return [examples[i] for i in chosen.tolist()]
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state = {"step": torch.tensor(float(self.step)), "exp_avg": tensors["first"], "exp_avg_sq": tensors["second"]}
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": {0: state}, "param_groups": groups})
+
+    def _fingerprint(self) -> str:
+        """What must be the same for a checkpoint to be gone on from."""
+        training = dataclasses.asdict(self.spec.training)
+        settings = [self.spec.base_model.id, self.spec.prompt_format, dataclasses.asdict(self.spec.adapter), training]
+        text = json.dumps([settings, self.train.sha256, self.train.max_length, list(self.lora.pairs)])
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,190 @@
+"""The differentiable pieces of a step over a frozen base. Each has its gradient written out: no gradient of a base
+weight is ever formed, and little is kept for the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPart:
+    """One module's share of a fused linear: the output columns it owns."""
+
+    begin: int
+    end: int
+    scaling: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRows:
+    """The rows of one job: which they are, its modules in this linear, and its dropout mask."""
+
+    begin: int
+    end: int
+    parts: tuple[LoraPart, ...]
+    keep: Tensor | None  # [rows, in], already divided by the keep probability
+
+    def of(self, x: Tensor) -> Tensor:
+        rows = x[self.begin : self.end]
+        return rows if self.keep is None else rows * self.keep
+
+
+class LoraLinear(Function):
+    """x @ weight^T + bias, to which each job's rows add their own scaling * dropped(x) @ A^T @ B^T."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, jobs: tuple[LoraRows, ...], *pairs: Tensor
+    ) -> Tensor:
+        y = x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
+        hidden = []
+        for job, own in _each(jobs, pairs):
+            h = job.of(x) @ torch.cat(tuple(own[0::2])).to(x.dtype).t()
+            for part, column, b in zip(job.parts, _columns(own), own[1::2], strict=True):
+                out = y[job.begin : job.end, part.begin : part.end]
+                out.addmm_(h[:, column], b.to(x.dtype).t(), alpha=part.scaling)
+            hidden.append(h)
+        ctx.save_for_backward(x, weight, *hidden, *pairs)
+        ctx.jobs = jobs
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        jobs: tuple[LoraRows, ...] = ctx.jobs
+        x, weight, *rest = ctx.saved_tensors
+        dx = dy @ weight if ctx.needs_input_grad[0] else None
+        grads: list[Tensor | None] = []
+        for (job, own), h in zip(_each(jobs, rest[len(jobs) :]), rest[: len(jobs)], strict=True):
+            columns = _columns(own)
+            dh = torch.empty_like(h)
+            db = []
+            for part, column, b in zip(job.parts, columns, own[1::2], strict=True):
+                dpart = dy[job.begin : job.end, part.begin : part.end]
+                dh[:, column] = (dpart @ b.to(x.dtype)).mul_(part.scaling)
+                db.append((dpart.t() @ h[:, column]).mul_(part.scaling).to(b.dtype))
+            da = (dh.t() @ job.of(x)).to(own[0].dtype)
+            for column, gradient in zip(columns, db, strict=True):
+                grads += [da[column], gradient]
+            if dx is not None:
+                back = dh @ torch.cat(tuple(own[0::2])).to(x.dtype)
+                dx[job.begin : job.end] += back if job.keep is None else back.mul_(job.keep)
+        return (dx, None, None, None, *grads)
+
+
+class RmsNorm(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        wide = x.float()
+        rstd = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(eps))
+        ctx.save_for_backward(x, weight, rstd)
+        return (wide * rstd).to(x.dtype).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None]:
+        if not ctx.needs_input_grad[0]:
+            return None, None, None
+        x, weight, rstd = ctx.saved_tensors
+        normal = x.float().mul(rstd)
+        dn = (dy * weight).float()
+        mean = (dn * normal).mean(-1, keepdim=True)
+        return dn.sub_(normal.mul_(mean)).mul_(rstd).to(x.dtype), None, None
+
+
+class Rotary(Function):
+    """Rotates the two halves of every head by its position; the way back turns the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotate(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _rotate(dy, cos, -sin), None, None
+
+
+class SwiGlu(Function):
+    """silu(gate) * up, from the fused [gate | up] linear."""
+
+    @staticmethod
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, -1)
+        return torch.nn.functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, -1)
+        out = torch.empty_like(both)
+        dgate, dup = out.chunk(2, -1)
+        sigmoid = gate.sigmoid()
+        silu = gate * sigmoid
+        torch.mul(dy, silu, out=dup)
+        # d silu = sigmoid * (1 + gate * (1 - sigmoid)) = sigmoid + silu * (1 - sigmoid)
+        slope = silu.mul_(1 - sigmoid).add_(sigmoid)
+        torch.mul(slope.mul_(dy), up, out=dgate)
+        return out
+
+
+class HeadLoss(Function):
+    """Cross-entropy of each row under the frozen head, in chunks: the full table of logits never exists. The rows'
+    gradient is found on the way forward, while their logits are at hand; `weights` are the rows' shares of the loss."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int) -> Tensor:
+        losses = torch.empty(x.shape[0], dtype=torch.float32, device=x.device)
+        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        for begin in range(0, x.shape[0], chunk):
+            rows = slice(begin, begin + chunk)
+            logits = (x[rows] @ head.t()).float()
+            total = logits.logsumexp(-1, keepdim=True)
+            index = targets[rows, None]
+            losses[rows] = (total - logits.gather(1, index)).squeeze(1)
+            if dx is not None:
+                slope = logits.sub_(total).exp_()
+                slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
+                dx[rows] = (slope.mul_(weights[rows, None])).to(x.dtype) @ head
+        ctx.dx = dx
+        return losses.mul_(weights)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        # the losses are only ever summed, so dy is a vector of ones, or of one factor per row
+        return (ctx.dx * dy[:, None].to(ctx.dx.dtype), None, None, None, None)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    out = torch.empty_like(x)
+    low, high = x[..., :half], x[..., half:]
+    torch.mul(low, cos, out=out[..., :half])
+    torch.mul(high, cos, out=out[..., half:])
+    out[..., :half].addcmul_(high, sin, value=-1)
+    out[..., half:].addcmul_(low, sin)
+    return out
+
+
+def _each(jobs: tuple[LoraRows, ...], pairs: Sequence[Tensor]) -> list[tuple[LoraRows, Sequence[Tensor]]]:
+    """Each job with its own A, B, A, B … out of the flat list that autograd needs."""
+    found, at = [], 0
+    for job in jobs:
+        found.append((job, pairs[at : at + 2 * len(job.parts)]))
+        at += 2 * len(job.parts)
+    return found
+
+
+def _columns(own: Sequence[Tensor]) -> list[slice]:
+    """Where each module's rank lies in the job's stacked A."""
+    columns, at = [], 0
+    for a in own[0::2]:
+        columns.append(slice(at, at + a.shape[0]))
+        at += a.shape[0]
+    return columns

@@ -1,0 +1,100 @@
+"""One job's adapter while it trains: all A and B in one flat tensor, with one flat gradient, so that clipping and the
+optimizer are single vector operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lora_py.peft_files import Weights, module_shapes
+from torch import Tensor
+
+from trainer.spec import AdapterSpec
+
+INIT_STREAM = 0x1A17  # keeps the seeds of different uses of one job apart
+DROPOUT_STREAM = 0xD407
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    flat: Tensor
+    flat_grad: Tensor
+    pairs: Mapping[str, tuple[Tensor, Tensor]]  # "layers.0.self_attn.q_proj" -> (A, B), views of `flat`
+    scaling: float
+    dropout: float
+
+    def snapshot(self) -> Tensor:
+        return self.flat.detach().clone()
+
+    def restore(self, values: Tensor) -> None:
+        with torch.no_grad():
+            self.flat.copy_(values)
+
+    def weights(self) -> Weights:
+        return {name: (a.detach(), b.detach()) for name, (a, b) in self.pairs.items()}
+
+
+def new_lora(adapter: AdapterSpec, base_config: Mapping[str, Any], seed: int, device: torch.device) -> Lora:
+    """PEFT's start: A uniform as kaiming_uniform_(a=sqrt(5)) has it, B zero, so training begins at the base model."""
+    shapes = {n: s for n, s in module_shapes(base_config).items() if n.rsplit(".", 1)[1] in adapter.target_modules}
+    size = sum(adapter.rank * (out_size + in_size) for out_size, in_size in shapes.values())
+    generator = generator_for(seed, INIT_STREAM)
+    flat = torch.zeros(size)
+    at = 0
+    places: list[tuple[str, int, tuple[int, int], tuple[int, int]]] = []
+    for name, (out_size, in_size) in shapes.items():
+        bound = 1 / math.sqrt(in_size)
+        flat[at : at + adapter.rank * in_size].uniform_(-bound, bound, generator=generator)
+        places.append((name, at, (adapter.rank, in_size), (out_size, adapter.rank)))
+        at += adapter.rank * (in_size + out_size)
+    flat = flat.to(device)
+    grad = torch.zeros_like(flat)
+    pairs = {}
+    for name, begin, a_shape, b_shape in places:
+        middle = begin + math.prod(a_shape)
+        pairs[name] = (
+            _leaf(flat, grad, begin, a_shape),
+            _leaf(flat, grad, middle, b_shape),
+        )
+    return Lora(flat, grad, pairs, adapter.alpha / adapter.rank, adapter.dropout)
+
+
+def _leaf(flat: Tensor, grad: Tensor, begin: int, shape: tuple[int, int]) -> Tensor:
+    end = begin + math.prod(shape)
+    leaf = flat[begin:end].view(shape).detach().requires_grad_()
+    leaf.grad = grad[begin:end].view(shape)  # autograd adds into it in place
+    return leaf
+
+
+def generator_for(seed: int, *streams: int) -> torch.Generator:
+    """A generator that depends on its arguments alone, so a resumed run draws what the first would have drawn."""
+    mixed = seed & (2**64 - 1)
+    for stream in streams:  # splitmix64
+        mixed = (mixed + 0x9E3779B97F4A7C15 * (stream + 1)) & (2**64 - 1)
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+        mixed ^= mixed >> 31
+    return torch.Generator().manual_seed(mixed >> 1)
+
+
+class DropoutMasks:
+    """Masks of one job for one pass. One pool of kept and dropped entries is drawn, and every layer's input reads it
+    from its own random place: drawing each mask afresh took a tenth of a step."""
+
+    def __init__(self, probability: float, generator: torch.Generator, largest: int, device: torch.device) -> None:
+        pool = torch.empty(2 * largest, dtype=torch.float32).bernoulli_(1 - probability, generator=generator)
+        self._pool = pool.div_(1 - probability).to(device)
+        self._generator, self._largest = generator, largest
+
+    def next(self, rows: int, width: int) -> Tensor:
+        begin = int(torch.randint(self._largest, (1,), generator=self._generator))
+        return self._pool[begin : begin + rows * width].view(rows, width)
+
+
+def masks(lora: Lora, seed: int, step: int, part: int, largest: int) -> DropoutMasks | None:
+    if lora.dropout == 0:
+        return None
+    return DropoutMasks(lora.dropout, generator_for(seed, DROPOUT_STREAM, step, part), largest, lora.flat.device)

@@ -1,0 +1,199 @@
+"""The frozen base: Llama-family weights, and the forward pass of a packed step that adds each job's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lora_py.base_model import BaseModelError, open_base
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from trainer.attention import attend
+from trainer.errors import TrainerError
+from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
+from trainer.lora import DropoutMasks, Lora
+from trainer.packing import Packed
+from trainer.rope import rotary_table
+
+HEAD_CHUNK = 256  # rows of logits that exist at one time
+
+# The fused linears and the modules that lie in each, in the order of their output rows.
+FUSED = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "o": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    weight: Tensor
+    bias: Tensor | None
+    columns: Mapping[str, tuple[int, int]]  # module -> its output columns
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    input_norm: Tensor
+    mlp_norm: Tensor
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    linears: Mapping[str, Linear]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One job's adapter in a step, with its dropout masks (None: evaluation, or no dropout)."""
+
+    lora: Lora
+    masks: DropoutMasks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    config: Mapping[str, Any]
+    embeddings: Tensor
+    head: Tensor
+    norm: Tensor
+    layers: tuple[Layer, ...]
+    heads: int
+    kv_heads: int
+    head_dim: int
+    eps: float
+    max_length: int
+    widest: int  # the widest input of any linear
+
+    def losses(self, packed: Packed, jobs: Sequence[Trained], check: Callable[[], None] = lambda: None) -> Tensor:
+        """Each loss token's share of its job's mean loss. `check` may raise between two layers to stop the step."""
+        hidden = self.hidden(packed, jobs, check)
+        losses: Tensor = HeadLoss.apply(hidden, self.head, packed.targets, packed.weights, HEAD_CHUNK)  # type: ignore[no-untyped-call]
+        return losses
+
+    def hidden(self, packed: Packed, jobs: Sequence[Trained], check: Callable[[], None] = lambda: None) -> Tensor:
+        """[loss tokens, width]: what the head reads."""
+        x = embedding(packed.ids, self.embeddings)
+        cos, sin = rotary_table(self.config, self.head_dim, packed.positions)
+        cos, sin = cos.to(x.dtype)[:, None], sin.to(x.dtype)[:, None]
+        spans = [(group.begin, group.end) for group in packed.groups]
+        for index, layer in enumerate(self.layers):
+            check()
+            last = index == len(self.layers) - 1
+            attended = self._attention(index, layer, x, cos, sin, packed, jobs, spans)
+            if last:  # only the tokens that carry loss go on
+                x, attended = x[packed.outputs], attended[packed.outputs]
+                spans = [(group.loss_rows.start, group.loss_rows.stop) for group in packed.groups]
+            x = x + _linear(attended, layer.linears["o"], index, spans, jobs)
+            h = _norm(x, layer.mlp_norm, self.eps)
+            both = _linear(h, layer.linears["gate_up"], index, spans, jobs)
+            x = x + _linear(SwiGlu.apply(both), layer.linears["down"], index, spans, jobs)  # type: ignore[no-untyped-call]
+        return _norm(x, self.norm, self.eps)
+
+    def _attention(
+        self,
+        index: int,
+        layer: Layer,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        packed: Packed,
+        jobs: Sequence[Trained],
+        spans: list[tuple[int, int]],
+    ) -> Tensor:
+        qkv = _linear(_norm(x, layer.input_norm, self.eps), layer.linears["qkv"], index, spans, jobs)
+        heads = qkv.view(len(x), self.heads + 2 * self.kv_heads, self.head_dim)
+        qk, v = heads[:, : self.heads + self.kv_heads], heads[:, self.heads + self.kv_heads :]
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q = _norm(qk[:, : self.heads], layer.q_norm, self.eps)
+            qk = torch.cat([q, _norm(qk[:, self.heads :], layer.k_norm, self.eps)], 1)
+        qk = Rotary.apply(qk, cos, sin)  # type: ignore[no-untyped-call]
+        return attend(qk[:, : self.heads], qk[:, self.heads :], v, packed.groups)
+
+
+def load_model(path: Path, device: torch.device, dtype: torch.dtype) -> Model:
+    try:
+        base = open_base(path)
+    except BaseModelError as error:
+        raise TrainerError("trainer_bad_spec", str(error)) from error
+    config = base.config
+    stored: dict[str, Tensor] = {}
+    for file in base.weight_files:
+        with safe_open(file, framework="pt") as tensors:
+            stored.update({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
+
+    def get(name: str) -> Tensor:
+        if name not in stored:
+            raise TrainerError("trainer_bad_spec", f"The base model at {path} has no tensor {name}.")
+        return stored[name].to(device, dtype)
+
+    heads = int(config["num_attention_heads"])
+    embeddings = get("model.embed_tokens.weight")
+    tied = bool(config.get("tie_word_embeddings", "lm_head.weight" not in stored))
+    window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    return Model(
+        config=config,
+        embeddings=embeddings,
+        head=embeddings if tied else get("lm_head.weight"),
+        norm=get("model.norm.weight"),
+        layers=tuple(_layer(i, stored, get) for i in range(int(config["num_hidden_layers"]))),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        head_dim=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
+        eps=float(config["rms_norm_eps"]),
+        max_length=min(int(config["max_position_embeddings"]), int(window or 10**9)),
+        widest=max(int(config["intermediate_size"]), int(config["hidden_size"])),
+    )
+
+
+def _layer(index: int, stored: Mapping[str, Tensor], get: Callable[[str], Tensor]) -> Layer:
+    prefix = f"model.layers.{index}."
+    linears = {}
+    for fused, modules in FUSED.items():
+        weights = [get(f"{prefix}{module}.weight") for module in modules]
+        biases = [get(f"{prefix}{m}.bias") if f"{prefix}{m}.bias" in stored else None for m in modules]
+        columns, at = {}, 0
+        for module, weight in zip(modules, weights, strict=True):
+            columns[module] = (at, at + weight.shape[0])
+            at += weight.shape[0]
+        real = [weight.new_zeros(len(weight)) if b is None else b for weight, b in zip(weights, biases, strict=True)]
+        bias = torch.cat(real) if any(b is not None for b in biases) else None
+        linears[fused] = Linear(torch.cat(weights), bias, columns)
+    own = {
+        n: get(f"{prefix}self_attn.{n}.weight")
+        for n in ("q_norm", "k_norm")
+        if f"{prefix}self_attn.{n}.weight" in stored
+    }
+    return Layer(
+        get(f"{prefix}input_layernorm.weight"),
+        get(f"{prefix}post_attention_layernorm.weight"),
+        own.get("q_norm"),
+        own.get("k_norm"),
+        linears,
+    )
+
+
+def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    out: Tensor = RmsNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _linear(x: Tensor, linear: Linear, layer: int, spans: Sequence[tuple[int, int]], jobs: Sequence[Trained]) -> Tensor:
+    rows: list[LoraRows] = []
+    pairs: list[Tensor] = []
+    for (begin, end), job in zip(spans, jobs, strict=True):
+        parts = []
+        for module, (first, stop) in linear.columns.items():
+            pair = job.lora.pairs.get(f"layers.{layer}.{module}")
+            if pair is not None:
+                parts.append(LoraPart(first, stop, job.lora.scaling))
+                pairs += pair
+        if parts:
+            keep = None if job.masks is None else job.masks.next(end - begin, x.shape[1])
+            rows.append(LoraRows(begin, end, tuple(parts), keep))
+    y: Tensor = LoraLinear.apply(x, linear.weight, linear.bias, tuple(rows), *pairs)  # type: ignore[no-untyped-call]
+    return y

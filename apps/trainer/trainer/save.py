@@ -1,0 +1,101 @@
+"""The finished adapter: a PEFT folder with a model card."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lora_py.peft_files import CONFIG_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
+
+from trainer.events import Finished, StoppedBy
+from trainer.job import Job
+
+CARD = """---
+base_model: {base}
+library_name: peft
+pipeline_tag: text-generation
+tags: [lora, grove]
+---
+
+# LoRA adapter for {base}
+
+Trained by Grove, job `{job}`.
+
+| | |
+|---|---|
+| base model | `{base}` |
+| prompt format | `{prompt_format}` |
+| rank, alpha, dropout | {rank}, {alpha:g}, {dropout:g} |
+| modules | {modules} |
+| training rows | {rows} (SHA-256 of the file `{data}`) |
+| steps, epochs | {steps}, {epochs:.2f} |
+| tokens | {tokens} |
+| learning rate, schedule | {rate:g}, {scheduler} |
+| batch size, maximum length | {batch}, {length} |
+| training loss | {train_loss:.4f} |
+| validation loss | {validation_loss} |
+| stopped by | {stopped_by} |
+
+The adapter stands under the licence of its base model and of the data that it was trained on.
+
+```python
+from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("path/to/this/folder")
+```
+"""
+
+
+def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
+    spec, position = job.spec, job.position
+    settings = AdapterSettings(
+        rank=spec.adapter.rank,
+        alpha=spec.adapter.alpha,
+        dropout=spec.adapter.dropout,
+        target_modules=spec.adapter.target_modules,
+        prompt_format=spec.prompt_format,
+        base_model=spec.base_model.id,
+    )
+    extra = {
+        "job_id": spec.job_id,
+        "data_sha256": job.train.sha256,
+        "max_length": job.train.max_length,
+        "training": dataclasses.asdict(spec.training),
+    }
+    sha256 = write_adapter(spec.output_dir, settings, job.lora.weights(), _card(job, stopped_by), extra)
+    return Finished(
+        steps=position.step,
+        epochs=job.epochs_done,
+        tokens=position.tokens,
+        seconds=position.seconds,
+        train_loss=job.train_loss,
+        validation_loss=position.validation_loss,
+        sha256=sha256,
+        bytes=sum((spec.output_dir / name).stat().st_size for name in (CONFIG_FILE, WEIGHTS_FILE)),
+        stopped_by=stopped_by,
+    )
+
+
+def _card(job: Job, stopped_by: StoppedBy) -> str:
+    spec, position = job.spec, job.position
+    validation = "none" if position.validation_loss is None else f"{position.validation_loss:.4f}"
+    return CARD.format(
+        base=spec.base_model.id,
+        job=spec.job_id,
+        prompt_format=spec.prompt_format,
+        rank=spec.adapter.rank,
+        alpha=spec.adapter.alpha,
+        dropout=spec.adapter.dropout,
+        modules=", ".join(spec.adapter.target_modules),
+        rows=len(job.train.examples),
+        data=job.train.sha256,
+        steps=position.step,
+        epochs=job.epochs_done,
+        tokens=position.tokens,
+        rate=spec.training.learning_rate,
+        scheduler=spec.training.scheduler,
+        batch=spec.training.batch_size,
+        length=job.train.max_length,
+        train_loss=job.train_loss,
+        validation_loss=validation,
+        stopped_by=stopped_by,
+    )
