@@ -42,7 +42,7 @@ export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<R
     metric: input.metric ?? (labels ? "accuracy" : "rouge_l"),
     ...(labels ? { labels } : {}),
     rows: held.value.rows,
-    maxNewTokens: input.maxNewTokens ?? (await answerLength(ctx, dataset.value, subject.value.config.targetColumn, held.value)),
+    maxNewTokens: input.maxNewTokens ?? (await answerLength(ctx, dataset.value, subject.value.config, held.value)),
     idempotencyKey: input.idempotencyKey ?? null,
   };
   const created = await ctx.db.eval.create({ data, select: { id: true } }).catch((error: unknown) => {
