@@ -52,11 +52,12 @@ export class Lock {
 
 /**
  * Takes the lock, or says who has it. A stale lock is taken over once its orphans are stopped.
- * @param {string} file
+ * @param {string} name
  * @param {{ what: string, run: string, say?: (line: string) => void }} who
  * @returns {Promise<{ lock: Lock } | { heldBy: Holder }>}
  */
-export async function takeLock(file, who) {
+export async function takeLock(name, who) {
+  const file = path.resolve(name); // the reaper, which may release it, works in another folder
   const identity = identityOf(process.pid) ?? "";
   const holder = {
     pid: process.pid,

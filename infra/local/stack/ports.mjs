@@ -57,11 +57,23 @@ function pidFromProc(port) {
 
 /** @param {string} pid */
 function openFiles(pid) {
+  const folder = `/proc/${pid}/fd`;
+  /** @type {string[]} */
+  const targets = [];
   try {
-    const folder = `/proc/${pid}/fd`;
-    return fs.readdirSync(folder).map((name) => fs.readlinkSync(`${folder}/${name}`));
+    for (const name of fs.readdirSync(folder)) targets.push(linkOf(`${folder}/${name}`));
   } catch {
-    return [];
+    // the process ended, or is not ours to look into
+  }
+  return targets;
+}
+
+/** @param {string} file */
+function linkOf(file) {
+  try {
+    return fs.readlinkSync(file);
+  } catch {
+    return "";
   }
 }
 
