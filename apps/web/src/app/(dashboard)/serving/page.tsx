@@ -1,0 +1,13 @@
+import type { Metadata } from "next";
+import { notFound } from "next/navigation";
+import { ServingPage } from "@/features/serving/serving-page";
+import { env } from "@/server/env";
+import { currentOrg } from "@/server/session";
+
+export const metadata: Metadata = { title: "Serving" };
+
+export default async function Page() {
+  const org = await currentOrg();
+  if (org === null) notFound();
+  return <ServingPage gatewayUrl={env().GROVE_GATEWAY_URL.replace(/\/$/, "")} tenant={org.orgSlug} />;
+}
