@@ -17,7 +17,7 @@ from serving.models.config import ModelError, read_config
 
 FAMILIES = {
     "llama": {},
-    "untied": {"tie_word_embeddings": False},
+    "tied": {"tie_word_embeddings": True},
     "llama3-rope": {
         "rope_parameters": {
             "rope_type": "llama3",

@@ -28,7 +28,7 @@ LLAMA = {
     "max_position_embeddings": 512,
     "rms_norm_eps": 1e-5,
     "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
-    "tie_word_embeddings": True,
+    "tie_word_embeddings": False,
     "hidden_act": "silu",
     "eos_token_id": 258,
     "bos_token_id": 257,

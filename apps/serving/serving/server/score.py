@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lora_py.prompts import encode_completion, needs_space
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,13 +18,17 @@ from serving.server.native import identity_headers
 MAX_CONTINUATIONS = 1024
 
 
-def _continuations(context: ServerContext, body: Fields, prompt_tokens: int) -> tuple[tuple[int, ...], ...]:
+def _continuations(
+    context: ServerContext, body: Fields, prompt_tokens: int, spaced: bool
+) -> tuple[tuple[int, ...], ...]:
+    """Tokenized as the trainer does it: apart from the prompt, with its space in front where the prompt has none."""
     texts = body.texts("continuations") or []
     if not texts or not all(texts):
         raise validation("`continuations` must be an array of non-empty strings", "continuations")
     if len(texts) > MAX_CONTINUATIONS:
         raise validation(f"`continuations` supports up to {MAX_CONTINUATIONS} strings", "continuations")
-    encoded = tuple(tuple(context.codec.encode(text, special=False)) for text in texts)
+    tokenizer = context.codec.tokenizer
+    encoded = tuple(tuple(encode_completion(tokenizer, text, eos=0, spaced=spaced)[:-1]) for text in texts)
     limit = context.limits.max_total_tokens
     if prompt_tokens + max(len(ids) for ids in encoded) > limit:
         raise validation(f"`inputs` tokens + `continuations` tokens must be <= {limit}", "continuations")
@@ -36,7 +41,8 @@ async def _score(context: ServerContext, request: Request, body: Fields) -> tupl
         prompt = context.chat_prompt([{"role": "user", "content": text}])
     else:
         prompt = context.prompt(text)
-    continuations = _continuations(context, body, len(prompt.ids))
+    spaced = needs_space(text, "chat" if parameters.flag("apply_chat_template") else "raw")
+    continuations = _continuations(context, body, len(prompt.ids), spaced)
     adapter_id, source = parameters.text("adapter_id"), parameters.text("adapter_source")
     caller = context.caller(request)
     ids = (adapter_id,) if adapter_id else ()

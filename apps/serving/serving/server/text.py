@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_py.prompts import load_tokenizer
 from tokenizers import Tokenizer
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
@@ -14,11 +15,8 @@ _BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 class TextCodec:
     def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
-        self.tokenizer = Tokenizer.from_file(str(path))
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
-        added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens", [])
+        self.tokenizer: Tokenizer = load_tokenizer(folder)
+        added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens", [])
         self.special_ids = frozenset(int(token["id"]) for token in added if token.get("special"))
 
     def encode(self, text: str, special: bool = True) -> list[int]:

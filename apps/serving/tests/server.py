@@ -1,0 +1,56 @@
+"""A real server process for protocol tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PATHS = os.pathsep.join([str(HERE.parent), str(HERE.parent.parent.parent / "packages" / "lora-py")])
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def running_server(model: Path, cache: Path, env: dict[str, str], *flags: str) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "serving", "--model", str(model), "--port", str(port), "--threads", "1"]
+    log = (cache.parent / f"serving-{port}.log").open("w+")
+    process = subprocess.Popen(
+        [*command, "--cache", str(cache), *flags],
+        env={"PATH": os.environ["PATH"], "HOME": str(cache.parent), "PYTHONPATH": PATHS, **env},
+        stderr=log,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5)
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        log.seek(0)
+        assert process.poll() is None, log.read()
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(25)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        log.close()
