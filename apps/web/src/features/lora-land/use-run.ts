@@ -15,7 +15,7 @@ export type Side = PlaygroundInput["side"];
 type Question = Omit<PlaygroundInput, "side">;
 
 function messageOf(error: unknown): string {
-  return failureOf(error instanceof TRPCClientError ? error : {}).message;
+  return failureOf(error instanceof TRPCClientError ? error : { data: undefined }).message;
 }
 
 /** Asks both sides at once; each streams into its own answer. */

@@ -9,5 +9,5 @@ export const metadata: Metadata = { title: "Serving" };
 export default async function Page() {
   const org = await currentOrg();
   if (org === null) notFound();
-  return <ServingPage gatewayUrl={env().GROVE_GATEWAY_URL.replace(/\/$/, "")} tenant={org.orgSlug} />;
+  return <ServingPage gatewayUrl={env().core.gatewayUrl} tenant={org.orgSlug} />;
 }

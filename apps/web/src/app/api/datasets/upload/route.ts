@@ -9,7 +9,7 @@ import { currentOrg } from "@/server/session";
 
 export const dynamic = "force-dynamic";
 
-const query = uploadDatasetInput.extend({ splitSeed: z.coerce.number().pipe(uploadDatasetInput.shape.splitSeed).optional() });
+const query = uploadDatasetInput.extend({ splitSeed: z.coerce.number().pipe(z.int().min(0).max(2 ** 31 - 1)).default(42) });
 
 /** The body is the file itself, passed on as a stream: nothing is held in memory. */
 export async function POST(request: Request): Promise<Response> {
@@ -22,6 +22,6 @@ export async function POST(request: Request): Promise<Response> {
     return failureResponse(fail("invalid_input", issue?.message ?? "The input is not valid.", { field: issue?.path.join(".") }));
   }
   if (request.body === null) return failureResponse(fail("dataset_empty", "The file is empty. Choose one with a header line and rows."));
-  const result = await uploadDataset(org, { ...given.data, splitSeed: given.data.splitSeed ?? 42 }, request.body);
+  const result = await uploadDataset(org, given.data, request.body);
   return result.ok ? Response.json(result.value, { status: 201 }) : failureResponse(result);
 }

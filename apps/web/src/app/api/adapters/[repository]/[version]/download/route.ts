@@ -1,8 +1,8 @@
-import { Readable } from "node:stream";
 import { fail } from "@grove/contracts/errors";
 import { zipAdapter } from "@grove/core/adapters/files";
 import { failureResponse } from "@/server/failure-response";
 import { currentOrg } from "@/server/session";
+import { webStream } from "@/server/web-stream";
 
 export const dynamic = "force-dynamic";
 
@@ -14,7 +14,7 @@ export async function GET(_request: Request, { params }: RouteContext): Promise<
   const { repository, version } = await params;
   const zip = await zipAdapter(org, `${repository}/${version}`);
   if (!zip.ok) return failureResponse(zip);
-  return new Response(Readable.toWeb(Readable.from(zip.value.stream)), {
+  return new Response(webStream(zip.value.stream), {
     headers: { "content-type": "application/zip", "content-disposition": `attachment; filename="${zip.value.fileName}"` },
   });
 }

@@ -1,10 +1,10 @@
-import { Readable } from "node:stream";
 import { adapterFileNames } from "@grove/contracts/adapters";
 import { fail } from "@grove/contracts/errors";
 import { openAdapterFile } from "@grove/core/adapters/files";
 import { getAdapter } from "@grove/core/adapters/read";
 import { failureResponse } from "@/server/failure-response";
 import { currentOrg } from "@/server/session";
+import { webStream } from "@/server/web-stream";
 
 export const dynamic = "force-dynamic";
 
@@ -21,5 +21,5 @@ export async function GET(_request: Request, { params }: RouteContext): Promise<
   if (!adapter.ok) return failureResponse(adapter);
   const stream = await openAdapterFile(org, adapter.value.sha256, fileName);
   if (stream === null) return failureResponse(fail("route_not_found", "This file is not in the object store."));
-  return new Response(Readable.toWeb(stream), { headers: { "content-type": fileName.endsWith(".safetensors") ? "application/octet-stream" : "text/plain; charset=utf-8" } });
+  return new Response(webStream(stream), { headers: { "content-type": fileName.endsWith(".safetensors") ? "application/octet-stream" : "text/plain; charset=utf-8" } });
 }
