@@ -45,6 +45,8 @@ function withCapability(uid, gid, capability) {
     `--inh-caps=-all,+${capability}`,
     `--ambient-caps=+${capability}`,
     `--bounding-set=-all,+${capability}`,
+    // access(2) would else leave the capability out of account, and Postgres asks it about its own binaries
+    "--securebits=+no_setuid_fixup",
   ];
 }
 
