@@ -69,7 +69,7 @@ function promptFor(plan: EvalPlan, side: Side, item: EvalItem): GenerateInput {
  * first line break; stopping the engine there instead would lose the answers that begin with one.
  */
 export function trimAnswer(text: string, singleLine: boolean): string {
-  const trimmed = text.trim();
+  const trimmed = text.replaceAll("\0", "").trim(); // Postgres keeps no NUL, and models can produce one
   return singleLine ? (trimmed.split("\n", 1)[0] ?? "").trim() : trimmed;
 }
 

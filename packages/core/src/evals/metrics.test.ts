@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { asContinuation, trimAnswer } from "./answer.ts";
 import { pickScore, rougeL, sameAnswer, scoreAnswer } from "./metrics.ts";
 
 describe("sameAnswer", () => {
@@ -56,5 +57,24 @@ describe("scoreAnswer", () => {
     expect(pickScore("exact_match", scores)).toBe(0);
     expect(pickScore("accuracy", scores)).toBe(1);
     expect(pickScore("rouge_l", scores)).toBe(1);
+  });
+});
+
+describe("trimAnswer", () => {
+  it.each([
+    ["\n\n animal\n\nThe answer", true, "animal"],
+    [" one\ntwo ", false, "one\ntwo"],
+    ["a\0b", true, "ab"], // Postgres would refuse the row
+    ["\n", true, ""],
+  ])("reads %j with one-line references %s as %j", (text, singleLine, answer) => {
+    expect(trimAnswer(text, singleLine)).toBe(answer);
+  });
+});
+
+describe("asContinuation", () => {
+  it("puts the space before a label that training puts there", () => {
+    expect(asContinuation("Label:", false, "yes")).toBe(" yes");
+    expect(asContinuation("Label:\n", false, "yes")).toBe("yes");
+    expect(asContinuation("Label:", true, "yes")).toBe("yes");
   });
 });
