@@ -1,11 +1,17 @@
 // For tests: services on a database, a queue prefix and folders of their own, and an organisation to act for.
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import type { DatasetView } from "@grove/contracts/datasets";
 import { createTestDatabase } from "@grove/db/testing";
 import { obliterate } from "@grove/queue";
 import { closeServices, type CoreSettings, createServices, type OrgCtx, type Services } from "./context.ts";
+import { ingestDataset } from "./datasets/ingest.ts";
+import { getDataset } from "./datasets/read.ts";
+import { uploadDataset } from "./datasets/upload-dataset.ts";
 
 export type TestWorld = { services: Services; ctx: OrgCtx; otherCtx: OrgCtx; folder: string; close: () => Promise<void> };
 
@@ -46,4 +52,30 @@ async function organisation(services: Services, slug: string): Promise<OrgCtx> {
 
 export async function* bytesOf(...parts: (string | Uint8Array)[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield typeof part === "string" ? Buffer.from(part) : part;
+}
+
+const ROOT = join(import.meta.dirname, "../../..");
+const PYTHONPATH = [join(ROOT, "apps/trainer"), join(ROOT, "packages/lora-py")].join(":");
+
+/** A tiny base model with random weights, made by the code that the trainer's own tests use. Trainers started from here find their packages. */
+export async function writeTinyBase(world: TestWorld): Promise<void> {
+  process.env.PYTHONPATH = PYTHONPATH;
+  process.env.OMP_NUM_THREADS = "1"; // tiny tensors; threads would only wait for one another
+  const { python, baseModel } = world.services.settings;
+  await promisify(execFile)(python, ["-c", "import sys, pathlib; from lora_py.tiny_base import write_tiny_base; write_tiny_base(pathlib.Path(sys.argv[1]))", baseModel.path]);
+}
+
+/** A ready data set, without a worker. */
+export async function readyDataset(world: TestWorld, fileName: string, content: string): Promise<DatasetView> {
+  const uploaded = await uploadDataset(world.ctx, { name: fileName, fileName, splitSeed: 42 }, bytesOf(content));
+  if (!uploaded.ok) throw new Error(uploaded.message);
+  await ingestDataset(world.services, uploaded.value.id);
+  const read = await getDataset(world.ctx, uploaded.value.id);
+  if (!read.ok || read.value.status !== "ready") throw new Error(JSON.stringify(read));
+  return read.value;
+}
+
+/** Small sums: 40 rows to train on, 8 to validate, in the columns `sum`, `answer` and `split`. */
+export function sums(): string {
+  return Array.from({ length: 48 }, (_, i) => `${JSON.stringify({ sum: `${i % 7} + ${i % 5}`, answer: String((i % 7) + (i % 5)), split: i < 40 ? "train" : "validation" })}\n`).join("");
 }

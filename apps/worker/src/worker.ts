@@ -1,0 +1,51 @@
+import { datasetIngest, evalRun, finetuneRun } from "@grove/contracts/messages";
+import type { Services } from "@grove/core/context";
+import { removeOldWorkFolders, sweep } from "@grove/core/jobs/sweep";
+import { type Consumer, consume, type QueueSettings } from "@grove/queue";
+import { datasetIngestHandler } from "./handlers/datasets/dataset-ingest.ts";
+import { evalRunHandler } from "./handlers/evals/eval-run.ts";
+import { finetuneRunHandler } from "./handlers/jobs/finetune-run.ts";
+
+export type WorkerOptions = { lockMs: number; staleMs: number; sweepMs: number; onError: (where: string, error: unknown) => void };
+export type RunningWorker = { isRunning: () => boolean; stop: () => Promise<void> };
+
+/** One handler a contract, and the sweep that makes good for lost workers and lost messages. */
+export async function startWorker(services: Services, options: WorkerOptions): Promise<RunningWorker> {
+  const { redisUrl, queuePrefix } = services.settings;
+  const queue: QueueSettings = { redisUrl, prefix: queuePrefix };
+  const as = (where: string, concurrency: number) => ({ concurrency, lockMs: options.lockMs, onError: (error: Error) => options.onError(where, error) });
+
+  await removeOldWorkFolders(services);
+  const sweeping = every(options.sweepMs, () => sweep(services, options.staleMs).catch((error: unknown) => options.onError("sweep", error)));
+  const consumers: Consumer[] = [
+    consume(queue, datasetIngest, datasetIngestHandler(services), as("dataset-ingest", 2)),
+    consume(queue, finetuneRun, finetuneRunHandler(services), as("finetune-run", 1)),
+    consume(queue, evalRun, evalRunHandler(services), as("eval-run", 1)),
+  ];
+  return {
+    isRunning: () => consumers.every((consumer) => consumer.isRunning()),
+    async stop() {
+      await Promise.all([sweeping.stop(), ...consumers.map((consumer) => consumer.close())]);
+    },
+  };
+}
+
+/** Now, and again that long after the end of the last round: rounds never overlap. */
+function every(ms: number, round: () => Promise<void>): { stop: () => Promise<void> } {
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  let running = Promise.resolve();
+  const next = (): void => {
+    running = round().then(() => {
+      if (!stopped) timer = setTimeout(next, ms);
+    });
+  };
+  next();
+  return {
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await running;
+    },
+  };
+}

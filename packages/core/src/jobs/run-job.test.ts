@@ -1,0 +1,76 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import type { DatasetView } from "@grove/contracts/datasets";
+import type { CreateJobInput, JobView } from "@grove/contracts/jobs";
+import { createJobInput } from "@grove/contracts/jobs";
+import { trainerEvent } from "@grove/contracts/trainer";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openAdapterFile } from "../adapters/files.ts";
+import { getAdapter } from "../adapters/read.ts";
+import { createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
+import { createJob, quoteJob } from "./create-job.ts";
+import { getJob, listJobEvents, readJobLog } from "./read.ts";
+import { runJob } from "./run-job.ts";
+import { workFolder } from "./work-folder.ts";
+
+let world: TestWorld;
+let dataset: DatasetView;
+beforeAll(async () => {
+  world = await createTestWorld();
+  await writeTinyBase(world);
+  dataset = await readyDataset(world, "sums.jsonl", sums());
+}, 60_000);
+afterAll(() => world.close());
+
+function input(change: Record<string, unknown> = {}): CreateJobInput {
+  const hyperparameters = { epochs: 2, batchSize: 8, rank: 4, learningRate: 0.01, checkpointEverySteps: 2, ...change };
+  return createJobInput.parse({ datasetId: dataset.id, repository: "sums", config: { baseModel: "tiny", promptTemplate: "Add.\n{sum} =", targetColumn: "answer", hyperparameters } });
+}
+
+async function created(job: CreateJobInput): Promise<JobView> {
+  const result = await createJob(world.ctx, job);
+  if (!result.ok) throw new Error(result.message);
+  return result.value;
+}
+
+async function read(id: string): Promise<JobView> {
+  const result = await getJob(world.ctx, id);
+  if (!result.ok) throw new Error(result.message);
+  return result.value;
+}
+
+const never = new AbortController().signal;
+
+test("a job goes from rows to a published adapter, with its events, its log and one bill that equals the quote", async () => {
+  const quote = await quoteJob(world.ctx, input());
+  const job = await created(input());
+  expect(job).toMatchObject({ status: "queued", attempt: 1, name: "sums", repository: "sums", adapterId: null });
+  await runJob(world.services, { jobId: job.id, attempt: 1 }, never);
+  const done = await read(job.id);
+  expect(done.error).toBeNull();
+  expect(done).toMatchObject({ status: "succeeded", adapterId: "sums/1", progress: { step: 10, totalSteps: 10 } });
+  if (!quote.ok) throw new Error(quote.message);
+  expect(done.result?.trainTokens).toBe(quote.value.trainTokens);
+  expect(done.result?.costMicroUsd).toBe(quote.value.priceMicroUsd);
+
+  const events = (await listJobEvents(world.ctx, { jobId: job.id, afterSeq: 0, limit: 1000 })).map((row) => ({ seq: row.seq, event: trainerEvent.parse(row.event) }));
+  expect(events.map((row) => row.seq)).toEqual(events.map((_, i) => i + 1));
+  expect(events[0]?.event).toMatchObject({ event: "started", train_rows: 40, validation_rows: 8, resumed_from_step: 0 });
+  expect(events.at(-1)?.event).toMatchObject({ event: "finished", steps: 10 });
+  expect(await listJobEvents(world.otherCtx, { jobId: job.id, afterSeq: 0, limit: 10 })).toEqual([]);
+  expect(await readJobLog(world.ctx, job.id)).toMatchObject({ ok: true });
+
+  const adapter = await getAdapter(world.ctx, "sums/1");
+  if (!adapter.ok) throw new Error(adapter.message);
+  const hash = createHash("sha256");
+  for (const name of ["adapter_config.json", "adapter_model.safetensors"] as const) {
+    const file = await openAdapterFile(world.services, adapter.value.sha256, name);
+    for (const chunk of await file?.stream.toArray() ?? []) hash.update(chunk);
+  }
+  expect(hash.digest("hex")).toBe(adapter.value.sha256);
+  expect(await getAdapter(world.otherCtx, "sums/1")).toMatchObject({ ok: false, code: "adapter_not_found" });
+  expect(existsSync(workFolder(world.services.settings, job.id).path)).toBe(false);
+
+  await runJob(world.services, { jobId: job.id, attempt: 1 }, never); // delivered twice
+  expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
+}, 60_000);
