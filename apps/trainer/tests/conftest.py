@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[3]
+sys.path[:0] = [str(ROOT / "apps/trainer"), str(ROOT / "packages/lora-py")]
+
+from lora_py.tiny_base import write_tiny_base  # noqa: E402 - found through the path above
+
+MakeSpec = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)  # tiny tensors; threads would only wait for one another
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
+    lines = [json.dumps({"prompt": prompt, "completion": completion}) for prompt, completion in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def sums(count: int) -> list[tuple[str, str]]:
+    return [(f"Add the numbers.\n{i % 7} + {i % 5} =", str(i % 7 + i % 5)) for i in range(count)]
+
+
+@pytest.fixture
+def make_spec(tmp_path: Path, tiny_base: Path) -> MakeSpec:
+    """A spec for the tiny base; keyword arguments replace fields wherever they stand."""
+
+    def make(rows: list[tuple[str, str]] | None = None, **changes: Any) -> dict[str, Any]:
+        spec: dict[str, Any] = {
+            "version": 1,
+            "job_id": "job",
+            "attempt": 1,
+            "base_model": {"id": "tiny", "path": str(tiny_base)},
+            "train_file": str(write_rows(tmp_path / "train.jsonl", sums(40) if rows is None else rows)),
+            "validation_file": None,
+            "output_dir": str(tmp_path / "adapter"),
+            "checkpoint_dir": str(tmp_path / "checkpoints"),
+            "prompt_format": "raw",
+            "adapter": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+            "training": {
+                "epochs": 2,
+                "max_steps": None,
+                "max_seconds": None,
+                "batch_size": 8,
+                "learning_rate": 0.01,
+                "scheduler": "cosine",
+                "warmup_ratio": 0.1,
+                "weight_decay": 0,
+                "max_grad_norm": 1,
+                "max_length": None,
+                "evaluate_every_steps": 0,
+                "checkpoint_every_steps": 0,
+                "early_stopping_patience": None,
+                "seed": 7,
+            },
+            "device": "cpu",
+        }
+        for name, value in changes.items():
+            for part in (spec, spec["adapter"], spec["training"]):
+                if name in part:
+                    part[name] = value
+        return spec
+
+    return make

@@ -1,0 +1,157 @@
+"""A job's own decisions, in process and with a clock that the test moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeSpec, sums, write_rows
+
+from trainer.checkpoint import Position, read_latest, write_checkpoint
+from trainer.data import encoder, read_rows
+from trainer.errors import Stopped, TrainerError, as_trainer_error
+from trainer.events import Event, Finished, Started, StepDone, Validation, Warning
+from trainer.job import Job
+from trainer.loop import train
+from trainer.lora import new_lora
+from trainer.model import Model, load_model
+from trainer.spec import parse_spec
+
+CPU = torch.device("cpu")
+
+
+class Ticking:
+    """A clock that moves on by `tick` seconds whenever it is read."""
+
+    def __init__(self, tick: float = 0.0) -> None:
+        self.time, self.tick = 0.0, tick
+
+    def __call__(self) -> float:
+        self.time += self.tick
+        return self.time
+
+
+class Run:
+    def __init__(self, raw: dict[str, Any], now: Ticking | None = None) -> None:
+        self.spec = parse_spec(raw)
+        self.events: list[Event] = []
+        self.model: Model = load_model(self.spec.base_model.path, CPU, torch.float32)
+        encode = encoder(self.spec.base_model.path, self.model.config, self.spec.prompt_format)
+        rows = read_rows(self.spec.train_file, encode, self.spec.training.max_length, 256)
+        file = self.spec.validation_file
+        validation = None if file is None else read_rows(file, encode, rows.max_length, 256)
+        lora = new_lora(self.spec.adapter, self.model.config, self.spec.training.seed, CPU)
+        self.job = Job(self.spec, rows, validation, lora, self.events.append, now or Ticking())
+        self.job.start("cpu")
+
+    def train(self, check: Any = lambda: None) -> Finished:
+        train(self.model, self.job, self.events.append, CPU, check)
+        done = self.events[-1]
+        assert isinstance(done, Finished)
+        return done
+
+    def of(self, kind: Any) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def test_a_time_budget_ends_the_run_with_the_rate_near_zero(make_spec: MakeSpec) -> None:
+    run = Run(make_spec(epochs=1000, max_seconds=100), Ticking(0.5))
+    done = run.train()
+    assert done.stopped_by == "max_seconds" and 100 <= done.seconds < 110
+    assert run.of(StepDone)[-1].learning_rate < 0.1 * 0.01
+
+
+def test_max_steps_ends_the_run(make_spec: MakeSpec) -> None:
+    done = Run(make_spec(max_steps=3)).train()
+    assert (done.steps, done.stopped_by) == (3, "max_steps")
+
+
+def test_early_stopping_keeps_the_best_adapter(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(epochs=50, learning_rate=0.3, evaluate_every_steps=2, early_stopping_patience=3)
+    spec["validation_file"] = str(write_rows(tmp_path / "v.jsonl", [("Add the numbers.\n9 + 9 =", "18")] * 4))
+    run = Run(spec)
+    done = run.train()
+    losses = [event.loss for event in run.of(Validation)]
+    assert done.stopped_by == "early_stopping" and done.steps < 250
+    assert done.validation_loss == min(losses) and losses[-3:] == [x for x in losses[-3:] if x >= min(losses)]
+
+
+def test_early_stopping_without_validation_rows_is_told(make_spec: MakeSpec) -> None:
+    assert [w.code for w in Run(make_spec(early_stopping_patience=2)).of(Warning)] == ["no_validation"]
+
+
+def test_a_large_validation_file_is_sampled_and_said_so(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec()
+    spec["validation_file"] = str(write_rows(tmp_path / "v.jsonl", sums(500)))
+    run = Run(spec)
+    assert len(run.job.validation_rows) == 32 and run.of(Started)[0].validation_rows == 500
+    assert "validation_sampled" in [w.code for w in run.of(Warning)]
+
+
+def test_without_validation_the_result_says_none(make_spec: MakeSpec) -> None:
+    assert Run(make_spec(epochs=1)).train().validation_loss is None
+
+
+def test_a_stop_in_mid_step_ends_the_loop(make_spec: MakeSpec) -> None:
+    run, calls = Run(make_spec()), iter(range(10**9))
+
+    def check() -> None:
+        if next(calls) == 10:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run.train(check)
+    assert run.job.step < run.job.total_steps
+
+
+def test_gradients_are_clipped_to_the_norm(make_spec: MakeSpec) -> None:
+    run = Run(make_spec(max_grad_norm=0.001, weight_decay=0))
+    run.job.lora.flat_grad.fill_(1.0)
+    run.job.update(1.0, [])
+    assert run.job._optimizer.state[run.job._parameter]["exp_avg"].norm() == pytest.approx(0.0001, rel=1e-3)
+
+
+def position(step: int) -> Position:
+    return Position(step, 10, 1.5, (0.5, 0.25), None, 0.5, 1)
+
+
+def test_a_checkpoint_comes_back_whole_and_only_the_last_two_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        write_checkpoint(tmp_path, "f", position(step), {"adapter": torch.full((3,), float(step))})
+    found, ignored = read_latest(tmp_path, "f")
+    assert found is not None and ignored == []
+    assert found[0] == position(3) and found[1]["adapter"].tolist() == [3, 3, 3]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_broken_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+    for step in (1, 2):
+        write_checkpoint(tmp_path, "f", position(step), {"adapter": torch.zeros(3)})
+    newest = tmp_path / "step-00000002.safetensors"
+    newest.write_bytes(newest.read_bytes()[:50])
+    found, ignored = read_latest(tmp_path, "f")
+    assert found is not None and found[0].step == 1
+    assert len(ignored) == 1 and "step-00000002" in ignored[0]
+
+
+def test_a_half_written_checkpoint_is_never_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "step-00000009.part").write_bytes(b"half")
+    assert read_latest(tmp_path, "f") == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(28, "No space left on device"), "trainer_disk_full"),
+        (MemoryError(), "trainer_out_of_memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "trainer_out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "trainer_out_of_memory"),
+        (PermissionError(13, "denied"), "trainer_failed"),
+        (ValueError("x"), "trainer_failed"),
+        (TrainerError("trainer_bad_data", "x"), "trainer_bad_data"),
+    ],
+)
+def test_every_kind_of_failure_has_its_code(error: Exception, code: str) -> None:
+    assert as_trainer_error(error).code == code
