@@ -17,6 +17,7 @@ export const adapterId = z
 export function toSlug(text: string): string {
   const base = text
     .normalize("NFKD")
+    .replace(/\p{M}+/gu, "") // "ö" is "o" and a mark by now
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-+|-+$/g, "")
