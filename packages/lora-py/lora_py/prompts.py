@@ -32,9 +32,9 @@ def encode_prompt(
 
 
 def encode_completion(tokenizer: Tokenizer, completion: str, eos: int, spaced: bool) -> list[int]:
-    """The completion is tokenized apart from the prompt, as serving sees the prompt alone. `spaced`: a space goes in front,
-    where neither the prompt ends nor the completion begins with whitespace; without it "Answer:" + "yes" would teach a
-    token that no text of that form contains. Generated text then begins with a space, which readers of it trim."""
+    """The completion is tokenized apart from the prompt, as serving sees the prompt alone. `spaced`: a space goes in
+    front where neither the prompt ends nor the completion begins with whitespace; without it "Answer:" + "yes" would
+    teach a token that no text of that form contains. Generated text then begins with a space, which readers trim."""
     space = " " if spaced and completion and not completion[0].isspace() else ""
     ids: list[int] = tokenizer.encode(space + completion, add_special_tokens=False).ids
     return [*ids, eos]
