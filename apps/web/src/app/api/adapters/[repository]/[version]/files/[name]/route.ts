@@ -19,7 +19,8 @@ export async function GET(_request: Request, { params }: RouteContext): Promise<
   if (fileName === undefined) return failureResponse(fail("route_not_found", "An adapter has no such file."));
   const adapter = await getAdapter(org, `${repository}/${version}`);
   if (!adapter.ok) return failureResponse(adapter);
-  const stream = await openAdapterFile(org, adapter.value.sha256, fileName);
-  if (stream === null) return failureResponse(fail("route_not_found", "This file is not in the object store."));
-  return new Response(webStream(stream), { headers: { "content-type": fileName.endsWith(".safetensors") ? "application/octet-stream" : "text/plain; charset=utf-8" } });
+  const file = await openAdapterFile(org, adapter.value.sha256, fileName);
+  if (file === null) return failureResponse(fail("route_not_found", "This file is not in the object store."));
+  const type = fileName.endsWith(".safetensors") ? "application/octet-stream" : "text/plain; charset=utf-8";
+  return new Response(webStream(file.stream), { headers: { "content-type": type, "content-length": String(file.bytes) } });
 }
