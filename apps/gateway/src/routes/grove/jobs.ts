@@ -1,0 +1,71 @@
+import { fail, type Result } from "@grove/contracts/errors";
+import { type CreateJobInput, createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
+import { byId, pageInput } from "@grove/contracts/pages";
+import type { Services } from "@grove/core/context";
+import { cancelJob } from "@grove/core/jobs/cancel-job";
+import { createJob, quoteJob } from "@grove/core/jobs/create-job";
+import { parseLudwig } from "@grove/core/jobs/ludwig";
+import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
+import { Hono } from "hono";
+import type { GatewayContext, GatewayEnv } from "../../context.ts";
+import { failureResponse } from "../../errors.ts";
+import { jsonResponse, numbersIn, parseInput, readJson, resultResponse } from "../../json.ts";
+import { smallBody } from "./small-body.ts";
+
+export function jobRoutes(_services: Services): Hono<GatewayEnv> {
+  const app = new Hono<GatewayEnv>({ strict: false });
+  app.use(smallBody);
+  app.post("/", async (c) => {
+    const input = await readJobInput(c);
+    return input.ok ? resultResponse(await createJob(c.var.ctx, input.value), 201) : failureResponse("grove", input);
+  });
+  app.get("/", async (c) => {
+    const input = parseInput(pageInput, numbersIn(c.req.query(), ["limit"]));
+    return input.ok ? jsonResponse(await listJobs(c.var.ctx, input.value)) : failureResponse("grove", input);
+  });
+  app.post("/quote", async (c) => {
+    const input = await readJson(c, createJobInput);
+    return resultResponse(input.ok ? await quoteJob(c.var.ctx, input.value) : input);
+  });
+  app.post("/parse-ludwig", async (c) => {
+    const input = await readJson(c, parseLudwigInput);
+    if (!input.ok) return failureResponse("grove", input);
+    const parsed = await parseLudwig(c.var.ctx, input.value);
+    if (parsed.ok) return jsonResponse(parsed);
+    const first = parsed.problems[0];
+    const error = { code: "config_invalid", message: first?.message ?? "The configuration is not valid.", field: first?.key, line: first?.line };
+    return jsonResponse({ error, problems: parsed.problems }, 422);
+  });
+  app.get("/:id", async (c) => {
+    const input = parseInput(byId, { id: c.req.param("id") });
+    return resultResponse(input.ok ? await getJob(c.var.ctx, input.value.id) : input);
+  });
+  app.get("/:id/events", async (c) => {
+    const input = parseInput(jobEventsInput, { ...numbersIn(c.req.query(), ["afterSeq", "limit"]), jobId: c.req.param("id") });
+    if (!input.ok) return failureResponse("grove", input);
+    const job = await getJob(c.var.ctx, input.value.jobId);
+    return job.ok ? jsonResponse({ items: await listJobEvents(c.var.ctx, input.value) }) : failureResponse("grove", job);
+  });
+  app.get("/:id/log", async (c) => {
+    const input = parseInput(byId, { id: c.req.param("id") });
+    const log = input.ok ? await readJobLog(c.var.ctx, input.value.id) : input;
+    return log.ok ? c.text(log.value) : failureResponse("grove", log);
+  });
+  app.post("/:id/cancel", async (c) => {
+    const input = parseInput(byId, { id: c.req.param("id") });
+    return resultResponse(input.ok ? await cancelJob(c.var.ctx, input.value.id) : input);
+  });
+  return app;
+}
+
+/** `Idempotency-Key` and the field of the body mean the same. */
+async function readJobInput(c: GatewayContext): Promise<Result<CreateJobInput, "malformed_request" | "invalid_input">> {
+  const input = await readJson(c, createJobInput);
+  const header = c.req.header("idempotency-key");
+  if (!input.ok || header === undefined) return input;
+  const { idempotencyKey } = input.value;
+  if (idempotencyKey !== undefined && idempotencyKey !== header) {
+    return fail("invalid_input", "The Idempotency-Key header and the idempotencyKey of the body differ.", { field: "idempotencyKey" });
+  }
+  return parseInput(createJobInput, { ...input.value, idempotencyKey: header });
+}
