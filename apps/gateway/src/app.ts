@@ -7,9 +7,9 @@ import { cors } from "hono/cors";
 import { authenticate } from "./auth.ts";
 import type { GatewayEnv } from "./context.ts";
 import { failureResponse } from "./errors.ts";
-import { healthRoutes } from "./routes/health.ts";
 import { groveRoutes } from "./routes/grove/routes.ts";
-import { internalRoutes } from "./routes/internal/routes.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { internalAdapterRoutes } from "./routes/internal/adapters.ts";
 import { openAiRoutes } from "./routes/openai/routes.ts";
 import { deploymentRoutes } from "./routes/predibase/deployments.ts";
 
@@ -34,7 +34,7 @@ export function createApp(services: Services, options: AppOptions): Hono<Gateway
   app.route("/:tenant/deployments/v2/llms/:model", deploymentRoutes(services));
   app.use("/api/v1/*", authenticate(services, "grove"));
   app.route("/api/v1", groveRoutes(services));
-  app.route("/internal", internalRoutes(services));
+  app.route("/internal/adapters", internalAdapterRoutes(services));
   app.notFound((c) => failureResponse("grove", fail("route_not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 200)} here.`)));
   app.onError((error, c) => {
     if (!c.req.raw.signal.aborted) options.onError(error, c.var.requestId);

@@ -2,13 +2,19 @@ import type { Services } from "@grove/core/context";
 import { Hono } from "hono";
 import type { GatewayEnv } from "../../context.ts";
 import { accountRoutes } from "./account.ts";
+import { adapterRoutes } from "./adapters.ts";
+import { datasetRoutes } from "./datasets.ts";
 import { evalRoutes } from "./evals.ts";
+import { jobRoutes } from "./jobs.ts";
 import { usageRoutes } from "./usage.ts";
 
 /** `/api/v1`: every act of the dashboard, for programs. */
-export function groveRoutes(_services: Services): Hono<GatewayEnv> {
+export function groveRoutes(services: Services): Hono<GatewayEnv> {
   const app = new Hono<GatewayEnv>({ strict: false });
   app.route("/", accountRoutes());
+  app.route("/datasets", datasetRoutes(services));
+  app.route("/jobs", jobRoutes(services));
+  app.route("/adapters", adapterRoutes(services));
   app.route("/evals", evalRoutes());
   app.route("/usage", usageRoutes());
   return app;
