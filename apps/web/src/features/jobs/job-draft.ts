@@ -91,7 +91,7 @@ export type NumberFieldSpec = { key: NumberField; label: string; hint: string; p
 export const mainFields: readonly NumberFieldSpec[] = [
   { key: "rank", label: "Rank", hint: "Size of the adapter: 8 is enough for most tasks." },
   { key: "epochs", label: "Epochs", hint: "Times through the training rows." },
-  { key: "learningRate", label: "Learning rate", hint: "Small bases like 5e-4." },
+  { key: "learningRate", label: "Learning rate", hint: "5e-4 suits a small base." },
   { key: "batchSize", label: "Batch size", hint: "Rows in one step." },
   { key: "maxSteps", label: "Most steps", hint: "Stops there. Empty: no limit.", placeholder: "no limit" },
   { key: "maxSeconds", label: "Time budget", hint: "Seconds; the schedule follows it.", placeholder: "no limit" },

@@ -28,7 +28,7 @@ export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePane
         <div className="flex flex-col gap-4">
           {refusal !== null ? <Notice tone="bad" title={refusal.message} /> : null}
           {problem !== null && asked ? <Notice tone="warn" title={problem} /> : null}
-          {quote.data === undefined ? checked.ok && refusal === null ? <Skeleton shape="row" /> : <p className="text-sm text-muted">Fill in the form to see the price.</p> : <QuoteView quote={quote.data} />}
+          {quote.data === undefined ? checked.ok && refusal === null ? <Skeleton shape="row" /> : <p className="text-sm text-muted">Fill in the form to see the price.</p> : <QuoteView quote={quote.data} label={priceLabel(checked)} />}
           <Button variant="primary" size="lg" busy={busy} onClick={onStart}>
             <Play /> Start training
           </Button>
@@ -38,11 +38,19 @@ export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePane
   );
 }
 
-function QuoteView({ quote }: { quote: JobQuote }) {
+/** Whole epochs are known to the token; a part of one depends on which rows it draws, and a stop may come early. */
+function priceLabel(checked: CheckedDraft): string {
+  if (!checked.ok) return "Price";
+  const { epochs, maxSteps, maxSeconds, earlyStoppingPatience } = checked.input.config.hyperparameters;
+  if (maxSeconds !== null || earlyStoppingPatience !== null) return "Price, at most";
+  return maxSteps !== null || !Number.isInteger(epochs) ? "Price, about" : "Price";
+}
+
+function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
   return (
     <dl className="flex flex-col gap-2 text-sm">
       <div className="flex items-baseline justify-between gap-4">
-        <dt className="text-muted">Price, at most</dt>
+        <dt className="text-muted">{label}</dt>
         <dd className="text-xl font-semibold tracking-tight tabular-nums" data-testid="quote-price">
           {money(quote.priceMicroUsd)}
         </dd>

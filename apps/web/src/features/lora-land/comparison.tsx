@@ -62,12 +62,13 @@ export function Comparison({ adapter }: { adapter: AdapterVersionView }) {
                   <Input name="temperature" inputMode="decimal" value={temperature} onChange={(event) => setTemperature(event.target.value)} onBlur={() => setTemperature(String(heat))} />
                 </Field>
               </div>
+              {/* the keys keep them two buttons: one that turned from Stop into Run under the click would submit the form */}
               {isRunning ? (
-                <Button size="lg" onClick={stop}>
+                <Button key="stop" size="lg" onClick={stop}>
                   <Square /> Stop
                 </Button>
               ) : (
-                <Button type="submit" size="lg" variant="primary" disabled={!isComplete}>
+                <Button key="run" type="submit" size="lg" variant="primary" disabled={!isComplete}>
                   <Play /> Run
                 </Button>
               )}
