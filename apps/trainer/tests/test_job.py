@@ -12,9 +12,9 @@ from conftest import MakeSpec, sums, write_rows
 from trainer.checkpoint import Position, read_latest, write_checkpoint
 from trainer.data import encoder, read_rows
 from trainer.errors import Stopped, TrainerError, as_trainer_error
-from trainer.events import Event, Finished, Started, StepDone, Validation, Warning
+from trainer.events import Cancelled, Event, Finished, Started, StepDone, Validation, Warning
 from trainer.job import Job
-from trainer.loop import train
+from trainer.loop import Group
 from trainer.lora import new_lora
 from trainer.model import Model, load_model
 from trainer.spec import parse_spec
@@ -47,7 +47,9 @@ class Run:
         self.job.start("cpu")
 
     def train(self, check: Any = lambda: None) -> Finished:
-        train(self.model, self.job, self.events.append, CPU, check)
+        group = Group(self.model, CPU, check)
+        group.join(self.job)
+        group.run()
         done = self.events[-1]
         assert isinstance(done, Finished)
         return done
@@ -101,9 +103,11 @@ def test_a_stop_in_mid_step_ends_the_loop(make_spec: MakeSpec) -> None:
         if next(calls) == 10:
             raise Stopped
 
-    with pytest.raises(Stopped):
-        run.train(check)
-    assert run.job.step < run.job.total_steps
+    group = Group(run.model, CPU, check)
+    group.join(run.job)
+    group.run()
+    assert group.outcomes == {"job": "cancelled"} and run.job.step < run.job.total_steps
+    assert isinstance(run.events[-1], Cancelled)
 
 
 def test_gradients_are_clipped_to_the_norm(make_spec: MakeSpec) -> None:

@@ -8,7 +8,8 @@ import pytest
 from conftest import ROOT, MakeSpec
 
 from trainer.errors import TrainerError
-from trainer.spec import parse_spec, read_spec
+from trainer.session import read_request
+from trainer.spec import parse_spec
 
 FIXTURE = ROOT / "packages/contracts/fixtures/trainer-spec.json"
 
@@ -21,7 +22,8 @@ def problem(raw: Any) -> str:
 
 
 def test_the_golden_spec_is_read_field_by_field() -> None:
-    spec, raw = read_spec(FIXTURE), json.loads(FIXTURE.read_text())
+    raw = json.loads(FIXTURE.read_text())
+    spec = parse_spec(raw)
     assert spec.training.learning_rate == raw["training"]["learning_rate"]
     assert spec.adapter.target_modules == tuple(raw["adapter"]["target_modules"])
     assert spec.validation_file == Path(raw["validation_file"])
@@ -72,5 +74,5 @@ def test_a_value_out_of_its_range_is_named(make_spec: MakeSpec, name: str, value
 def test_a_file_that_is_not_json_is_a_bad_spec(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text("{")
     with pytest.raises(TrainerError) as caught:
-        read_spec(tmp_path / "spec.json")
+        read_request(tmp_path / "spec.json")
     assert caught.value.code == "trainer_bad_spec"

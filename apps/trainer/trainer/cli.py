@@ -1,28 +1,29 @@
-"""`python -m trainer run --spec FILE`: events on stdout, log on stderr. Exit 0 finished, 3 cancelled, 1 failed."""
+"""`python -m trainer run --spec FILE`: events on stdout, log on stderr.
+
+Exit status of a single job: 0 finished, 3 cancelled, 1 failed. Of a group: 0 when every job's own last event was sent.
+A group takes commands on stdin, one JSON object a line: {"join": SPEC} and {"cancel": JOB_ID}.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import queue
 import select
 import signal
 import sys
-import time
-from collections.abc import Callable
+import threading
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from trainer.data import encoder, read_rows
-from trainer.errors import Stopped, TrainerError, as_trainer_error
-from trainer.events import Cancelled, Emit, Event, Failed, event_line
-from trainer.job import Job
-from trainer.loop import train
-from trainer.lora import new_lora
-from trainer.model import Model, load_model
-from trainer.spec import Spec, read_spec
+from trainer.errors import Stopped, TrainerError
+from trainer.events import Cancelled, Emit, Event, Failed, event_line, group_line
+from trainer.loop import Group
+from trainer.session import Session, read_request
 
 FINISHED, FAILED, CANCELLED = 0, 1, 3
+STATUS = {"finished": FINISHED, "failed": FAILED, "cancelled": CANCELLED}
 
 log = logging.getLogger("trainer")
 
@@ -31,24 +32,60 @@ class Interrupt:
     """Tells the loop to stop: after SIGTERM or SIGINT, or when nobody reads the events any more (the worker died)."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self._asked = False
         self._reader = select.poll()
         self._reader.register(sys.stdout.fileno(), 0)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._ask)
 
     def _ask(self, _signal: int, _frame: object) -> None:
-        self.asked = True
+        self._asked = True
 
     def check(self) -> None:
-        if self.asked:
+        if self._asked:
             raise Stopped
         if any(state & (select.POLLERR | select.POLLNVAL) for _, state in self._reader.poll(0)):
             raise BrokenPipeError("nobody reads the events")
 
 
+class Commands:
+    """Lines on stdin, read by a thread of their own and obeyed between two rounds."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._lines.put(line)
+
+    def obey(self, group: Group) -> None:
+        while not self._lines.empty():
+            line = self._lines.get()
+            try:
+                command: Any = json.loads(line)
+            except ValueError:
+                command = None
+            match command:
+                case {"join": spec, **rest} if not rest:
+                    self._session.add(spec)
+                case {"cancel": str(job_id), **rest} if not rest:
+                    group.cancel(job_id)
+                case _:
+                    log.error("not a command: %s", line[:200])
+
+
 def emit(event: Event) -> None:
-    sys.stdout.write(event_line(event) + "\n")
+    _write(event_line(event))
+
+
+def emit_for(job_id: str) -> Emit:
+    return lambda event: _write(group_line(job_id, event))
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
@@ -59,50 +96,34 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--spec", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    return run_spec(arguments.spec, emit, Interrupt())
-
-
-def run_spec(path: Path, emit: Emit, interrupt: Interrupt) -> int:
-    job: Job | None = None
     try:
-        spec = read_spec(path)
-        device = choose_device(spec.device)
-        model, job = prepare(spec, device, emit, interrupt.check)
-        train(model, job, emit, device, interrupt.check)
-    except Stopped:
-        emit(Cancelled(0, 0, 0.0) if job is None else Cancelled(job.step, job.tokens, job.position.seconds))
-        return CANCELLED
+        return run_file(arguments.spec, Interrupt())
     except BrokenPipeError:
         log.error("nobody reads the events: stopped; the next attempt goes on from the last checkpoint")
         return FAILED
-    except Exception as error:
-        log.exception("the job failed")
-        failure = as_trainer_error(error)
-        emit(Failed(failure.code, failure.message))
+
+
+def run_file(path: Path, interrupt: Interrupt) -> int:
+    try:
+        request = read_request(path)
+    except TrainerError as error:
+        emit(Failed(error.code, error.message))
         return FAILED
-    return FINISHED
-
-
-def prepare(spec: Spec, device: torch.device, emit: Emit, check: Callable[[], None]) -> tuple[Model, Job]:
-    model = load_model(spec.base_model.path, device, torch.float32)
-    check()
-    encode = encoder(spec.base_model.path, model.config, spec.prompt_format)
-    rows = read_rows(spec.train_file, encode, spec.training.max_length, model.max_length)
-    validation = None
-    if spec.validation_file is not None:
-        validation = read_rows(spec.validation_file, encode, rows.max_length, model.max_length)
-    check()
-    lora = new_lora(spec.adapter, model.config, spec.training.seed, device)
-    job = Job(spec, rows, validation, lora, emit, time.monotonic)
-    job.start(describe(device))
-    return model, job
-
-
-def choose_device(asked: str) -> torch.device:
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise TrainerError("trainer_bad_spec", "device is cuda, and this machine has no CUDA device.")
-    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def describe(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    session = Session(emit_for if request.grouped else lambda _: emit, interrupt.check)
+    try:
+        for raw in request.raw:
+            session.add(raw)
+    except Stopped:
+        if session.group is not None:
+            for job in list(session.group.jobs):
+                session.group.cancel(job.spec.job_id)
+        if not request.grouped:
+            emit(Cancelled(0, 0, 0.0))
+        return CANCELLED
+    if session.group is None:
+        return FAILED
+    if request.grouped:
+        session.group.run(Commands(session).obey)
+        return FINISHED
+    session.group.run()
+    return max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)

@@ -96,5 +96,14 @@ Emit = Callable[[Event], None]
 
 
 def event_line(event: Event) -> str:
+    return json.dumps(_fields(event), allow_nan=False)
+
+
+def group_line(job_id: str, event: Event) -> str:
+    """In a group, each event says whose it is."""
+    return json.dumps({"job_id": job_id, "event": _fields(event)}, allow_nan=False)
+
+
+def _fields(event: Event) -> dict[str, object]:
     fields = {k: round(v, 6) if isinstance(v, float) and k != "learning_rate" else v for k, v in asdict(event).items()}
-    return json.dumps({"event": event.event, **fields}, allow_nan=False)
+    return {"event": event.event, **fields}

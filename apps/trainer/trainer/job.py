@@ -45,7 +45,7 @@ class Job:
     def __init__(
         self, spec: Spec, train: Rows, validation: Rows | None, lora: Lora, emit: Emit, now: Callable[[], float]
     ) -> None:
-        self.spec, self.train, self.lora, self._emit = spec, train, lora, emit
+        self.spec, self.train, self.lora, self.emit = spec, train, lora, emit
         training = spec.training
         self.total_steps = schedule.total_steps(training, len(train.examples))
         self._parameter = torch.nn.Parameter(lora.flat)
@@ -79,14 +79,14 @@ class Job:
         """Takes up the newest checkpoint, if there is one, and announces the run."""
         found, ignored = read_latest(self.spec.checkpoint_dir, self._fingerprint())
         for reason in ignored:
-            self._emit(Warning("checkpoint_ignored", f"A checkpoint was not used: {reason}"))
+            self.emit(Warning("checkpoint_ignored", f"A checkpoint was not used: {reason}"))
         if found is not None:
             self._position, tensors = found
             self._clock.before = self._position.seconds
             self.lora.restore(tensors["adapter"])
             self._load_optimizer(tensors)
             self._best = tensors.get("best")
-        self._emit(
+        self.emit(
             Started(
                 total_steps=self.total_steps,
                 train_rows=len(self.train.examples),
@@ -152,7 +152,7 @@ class Job:
         return bool(self.validation_rows) and (ending or self.step % self._evaluate_every == 0)
 
     def validated(self, loss: float) -> None:
-        self._emit(Validation(self.step, loss))
+        self.emit(Validation(self.step, loss))
         best = self._position.best_loss
         better = math.isfinite(loss) and (best is None or loss < best)
         self._position = dataclasses.replace(
@@ -179,7 +179,7 @@ class Job:
             self.position,
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         )
-        self._emit(Checkpoint(self.step))
+        self.emit(Checkpoint(self.step))
 
     def settle(self) -> None:
         """With early stopping, the adapter that is kept is the best one validated, not the last."""
@@ -202,7 +202,7 @@ class Job:
             return
         self._last_event = seconds
         done = schedule.progress(self.spec.training, self.step, self.total_steps, seconds)
-        self._emit(
+        self.emit(
             StepDone(
                 step=self.step,
                 total_steps=self.total_steps,
@@ -219,12 +219,12 @@ class Job:
     def _warn(self) -> None:
         if self.train.dropped:
             text = f"{self.train.dropped} rows were left out: their completion is empty or does not fit the length."
-            self._emit(Warning("rows_dropped", text))
+            self.emit(Warning("rows_dropped", text))
         if self.spec.training.early_stopping_patience is not None and not self.validation_rows:
-            self._emit(Warning("no_validation", "Early stopping needs validation rows, and there are none."))
+            self.emit(Warning("no_validation", "Early stopping needs validation rows, and there are none."))
         if len(self.validation_rows) < self._validation_count:
             text = f"Validation reads {len(self.validation_rows)} of {self._validation_count} rows, to keep it short."
-            self._emit(Warning("validation_sampled", text))
+            self.emit(Warning("validation_sampled", text))
 
     def _sample(self, validation: Rows | None) -> list[Example]:
         if validation is None:

@@ -56,6 +56,11 @@ def shared_prefix(rows: Sequence[Example]) -> int:
     return next((i for i in range(max(0, longest)) if low[i] != high[i]), max(0, longest))
 
 
+def packed_tokens(rows: Sequence[Example]) -> int:
+    prefix = shared_prefix(rows)
+    return prefix + sum(row.length - prefix for row in rows)
+
+
 def pack(
     jobs: Sequence[Sequence[Example]], loss_tokens: Sequence[int], device: torch.device, share: bool = True
 ) -> Packed:

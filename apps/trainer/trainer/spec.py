@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import types
 import typing
@@ -88,14 +87,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.early_stopping_patience": (1, math.inf),
     "training.seed": (0, 2**63 - 1),
 }
-
-
-def read_spec(path: Path) -> Spec:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainerError("trainer_bad_spec", f"The spec file cannot be read: {error}") from error
-    return parse_spec(raw)
 
 
 def parse_spec(raw: Any) -> Spec:

@@ -87,3 +87,9 @@ export const trainerEvent = z.discriminatedUnion("event", [
   }),
 ]);
 export type TrainerEvent = z.infer<typeof trainerEvent>;
+
+/** Several jobs over one base: the file, and the line that says whose event it is. */
+export const trainerGroupSpec = z.strictObject({ version: z.literal(1), jobs: z.array(trainerSpec).min(1) });
+export type TrainerGroupSpec = z.infer<typeof trainerGroupSpec>;
+export const trainerGroupEvent = z.strictObject({ job_id: z.string(), event: trainerEvent });
+export type TrainerGroupEvent = z.infer<typeof trainerGroupEvent>;

@@ -1,0 +1,105 @@
+"""What a spec file asks for: one job, or several over one base; and the jobs made ready for the loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.data import encoder, read_rows
+from trainer.errors import Stopped, TrainerError, as_trainer_error
+from trainer.events import Emit, Failed
+from trainer.job import Job
+from trainer.loop import Group
+from trainer.lora import new_lora
+from trainer.model import Model, load_model
+from trainer.spec import Spec, parse_spec
+
+log = logging.getLogger("trainer")
+EmitFor = Callable[[str], Emit]  # job id -> where its events go
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    raw: tuple[Any, ...]  # one spec a job, not yet parsed
+    grouped: bool
+
+
+def read_request(path: Path) -> Request:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainerError("trainer_bad_spec", f"The spec file cannot be read: {error}") from error
+    if not isinstance(raw, dict) or "jobs" not in raw:
+        return Request((raw,), grouped=False)
+    if set(raw) != {"version", "jobs"} or raw["version"] != 1 or not isinstance(raw["jobs"], list) or not raw["jobs"]:
+        raise TrainerError("trainer_bad_spec", "A group's spec has exactly version (1) and jobs (a list of specs).")
+    return Request(tuple(raw["jobs"]), grouped=True)
+
+
+class Session:
+    """One base, loaded for the first job that parses, and the group of jobs that train over it."""
+
+    def __init__(self, emit_for: EmitFor, check: Callable[[], None]) -> None:
+        self._emit_for, self._check = emit_for, check
+        self._base: tuple[Path, str, Model, torch.device] | None = None
+        self.group: Group | None = None
+        self.refused = 0
+
+    def add(self, raw: Any) -> None:
+        """Lets a job join. One that cannot is told so, and the others go on."""
+        job_id = raw.get("job_id") if isinstance(raw, dict) else None
+        emit = self._emit_for(job_id if isinstance(job_id, str) else "")
+        try:
+            spec = parse_spec(raw)
+            group, model, device = self._group_for(spec)
+            if any(job.spec.job_id == spec.job_id for job in group.jobs):
+                raise TrainerError("trainer_bad_spec", f"job_id {spec.job_id} is in the group twice.")
+            job = self._job(spec, model, device, emit)
+            job.start(describe(device))
+            group.join(job)
+        except (Stopped, BrokenPipeError):
+            raise
+        except Exception as error:
+            log.exception("a job could not start")
+            failure = as_trainer_error(error)
+            emit(Failed(failure.code, failure.message))
+            self.refused += 1
+
+    def _group_for(self, spec: Spec) -> tuple[Group, Model, torch.device]:
+        if self._base is None or self.group is None:
+            device = choose_device(spec.device)
+            model = load_model(spec.base_model.path, device, torch.float32)
+            self._base = (spec.base_model.path, spec.device, model, device)
+            self.group = Group(model, device, self._check)
+        path, asked, model, device = self._base
+        if (path, asked) != (spec.base_model.path, spec.device):
+            raise TrainerError("trainer_bad_spec", "The jobs of a group must have the same base model and device.")
+        self._check()
+        return self.group, model, device
+
+    def _job(self, spec: Spec, model: Model, device: torch.device, emit: Emit) -> Job:
+        encode = encoder(spec.base_model.path, model.config, spec.prompt_format)
+        rows = read_rows(spec.train_file, encode, spec.training.max_length, model.max_length)
+        validation = None
+        if spec.validation_file is not None:
+            validation = read_rows(spec.validation_file, encode, rows.max_length, model.max_length)
+        self._check()
+        lora = new_lora(spec.adapter, model.config, spec.training.seed, device)
+        return Job(spec, rows, validation, lora, emit, time.monotonic)
+
+
+def choose_device(asked: str) -> torch.device:
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise TrainerError("trainer_bad_spec", "device is cuda, and this machine has no CUDA device.")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
