@@ -25,7 +25,9 @@ def model_at(folder: Path, weights: str = "fp32") -> Model:
 
 def adapter_at(folder: Path, model: Model) -> EngineAdapter:
     found = read_adapter(folder)
-    packed = pack_adapter(found.weights, found.config.scaling, model.adapter_dtype, torch.device("cpu"))
+    packed = pack_adapter(
+        found.weights, found.config.scaling, model.adapter_dtype, torch.device("cpu"), model.config.layers
+    )
     return EngineAdapter(found.sha256, packed)
 
 

@@ -44,9 +44,8 @@ def logits_of(model: Model, tokens: list[int], pieces: list[int], folder: Path |
     done, out = 0, []
     for count in pieces:
         chunk = Chunk(done, 0, count, 0 if folder is None else 1, blocks)
-        out.append(
-            model.forward(Batch(tuple(tokens[done : done + count]), (chunk,), tuple(range(count))), cache, table)
-        )
+        batch = Batch(tuple(tokens[done : done + count]), (chunk,), tuple(range(count)))
+        out.append(model.forward(batch, cache, table).values)
         done += count
     assert done == len(tokens)
     return torch.cat(out)
@@ -64,28 +63,31 @@ def reference(folder: Path, tokens: list[int], lora: Path | None = None) -> torc
         return model.eval()(torch.tensor([tokens])).logits[0]
 
 
+@pytest.mark.parametrize("weights", ["torch", "fp32"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_equal_transformers(tmp_path: Path, family: str) -> None:
+def test_logits_equal_transformers(tmp_path: Path, family: str, weights: str) -> None:
     write_model(tmp_path, **FAMILIES[family])
     tokens = torch.randint(0, 256, (70,), generator=torch.Generator().manual_seed(1)).tolist()
-    ours = logits_of(model_at(tmp_path), tokens, [33, 1, 20, 16])
+    ours = logits_of(model_at(tmp_path, weights), tokens, [33, 1, 20, 16])
     torch.testing.assert_close(ours, reference(tmp_path, tokens), atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("weights", ["torch", "fp32"])
 @pytest.mark.parametrize("name", ["all-4", "qv-8", "mlp-1", "rs-64", "odd-5"])
-def test_adapter_logits_equal_peft(base: Path, loras: dict[str, Path], name: str) -> None:
+def test_adapter_logits_equal_peft(base: Path, loras: dict[str, Path], name: str, weights: str) -> None:
     tokens = torch.randint(0, 256, (40,), generator=torch.Generator().manual_seed(2)).tolist()
-    ours = logits_of(model_at(base), tokens, [30, 1, 9], loras[name])
+    ours = logits_of(model_at(base, weights), tokens, [30, 1, 9], loras[name])
     expected = reference(base, tokens, loras[name])
-    assert (ours - logits_of(model_at(base), tokens, [40])).abs().max() > 0.1  # the adapter matters
+    assert (ours - logits_of(model_at(base, weights), tokens, [40])).abs().max() > 0.1  # the adapter matters
     torch.testing.assert_close(ours, expected, atol=5e-4, rtol=1e-3)
 
 
-def test_adapter_on_another_family_equals_peft(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["torch", "fp32"])
+def test_adapter_on_another_family_equals_peft(tmp_path: Path, weights: str) -> None:
     config = write_model(tmp_path / "base", **FAMILIES["qwen2"])
     write_lora(tmp_path / "lora", 7)
     tokens = list(range(20))
-    ours = logits_of(model_at(tmp_path / "base"), tokens, [20], tmp_path / "lora")
+    ours = logits_of(model_at(tmp_path / "base", weights), tokens, [20], tmp_path / "lora")
     assert config["model_type"] == "qwen2"
     torch.testing.assert_close(ours, reference(tmp_path / "base", tokens, tmp_path / "lora"), atol=5e-4, rtol=1e-3)
 

@@ -27,17 +27,33 @@ class LoraPair:
     b: Tensor  # [rank, out], already scaled
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PackedAdapter:
     """One adapter's weights as the engine reads them; only the modules that it has, at the rank that it has."""
 
     rank: int
     pairs: Mapping[tuple[int, str], LoraPair]  # (layer, module)
     nbytes: int
+    table: Tensor  # [layers, modules, (address of a, address of b, rank)] for the native kernel
+
+
+def module_table(adapter: PackedAdapter) -> Tensor:
+    """The adapter's addresses, for a kernel that reads half precision from main memory."""
+    if any(pair.a.dtype != torch.float16 or pair.a.device.type != "cpu" for pair in adapter.pairs.values()):
+        raise TypeError("the native kernel reads float16 tensors on the CPU")
+    return adapter.table
+
+
+def _addresses(pairs: Mapping[tuple[int, str], LoraPair], layers: int) -> Tensor:
+    table = torch.zeros(layers, len(MODULES), 3, dtype=torch.int64)
+    for (layer, module), pair in pairs.items():
+        row = [pair.a.data_ptr(), pair.b.data_ptr(), pair.a.shape[0]]
+        table[layer, MODULES.index(module)] = torch.tensor(row, dtype=torch.int64)
+    return table
 
 
 def pack_adapter(
-    weights: Mapping[str, tuple[Tensor, Tensor]], scaling: float, dtype: torch.dtype, device: torch.device
+    weights: Mapping[str, tuple[Tensor, Tensor]], scaling: float, dtype: torch.dtype, device: torch.device, layers: int
 ) -> PackedAdapter:
     """weights: "layers.N.self_attn.q_proj" -> (A [rank, in], B [out, rank]), as PEFT stores them."""
     pairs: dict[tuple[int, str], LoraPair] = {}
@@ -48,7 +64,9 @@ def pack_adapter(
             a=a.to(device=device, dtype=dtype).contiguous(), b=scaled.to(device=device, dtype=dtype)
         )
     nbytes = sum(t.numel() * t.element_size() for pair in pairs.values() for t in (pair.a, pair.b))
-    return PackedAdapter(max((pair.a.shape[0] for pair in pairs.values()), default=0), pairs, nbytes)
+    return PackedAdapter(
+        max((pair.a.shape[0] for pair in pairs.values()), default=0), pairs, nbytes, _addresses(pairs, layers)
+    )
 
 
 @dataclass(slots=True)

@@ -52,6 +52,7 @@ class PackOptions:
     dtype: torch.dtype
     device: torch.device
     max_rank: int
+    layers: int
 
 
 class Registry:
@@ -183,7 +184,7 @@ class Registry:
         options = self._options
         if adapter.config.rank > options.max_rank:
             raise AdapterFailure(f"adapter {ref.id} has rank {adapter.config.rank}; the limit is {options.max_rank}")
-        packed = pack_adapter(adapter.weights, adapter.config.scaling, options.dtype, options.device)
+        packed = pack_adapter(adapter.weights, adapter.config.scaling, options.dtype, options.device, options.layers)
         return EngineAdapter(adapter.sha256, packed)
 
     def _keep(self, ref: AdapterRef, record: Record, adapter: EngineAdapter) -> None:

@@ -58,14 +58,12 @@ class Runner:
         for item in work:
             scheduler.make_room(item.sequence, item.sequence.done + item.count)
         batch, rows = build_batch(work)
-        logits = self.model.forward(batch, self.cache, scheduler.bank.table).cpu()
-        norms = logits.logsumexp(-1) if len(logits) else logits.new_empty(0)
-        best = logits.argmax(-1).tolist() if len(logits) else []
+        logits = self.model.forward(batch, self.cache, scheduler.bank.table)
         events: list[Event] = []
         for row in rows:
             scheduler.advanced(row.work.sequence, row.work.count)
             if row.last:
-                self._settle(row, logits, norms, best, events)
+                self._settle(row, logits.values, logits.norms, logits.best, events)
         return events
 
     def _settle(self, row: _Rows, logits: Tensor, norms: Tensor, best: list[int], events: list[Event]) -> None:

@@ -28,6 +28,15 @@ class Batch:
     logit_rows: tuple[int, ...]  # the rows of the batch whose logits are wanted
 
 
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """What a forward pass says about the wanted rows."""
+
+    values: Tensor  # [rows, vocab], float32, in main memory
+    norms: Tensor  # [rows]: log of the sum of exponentials
+    best: list[int]  # the first of each row's largest
+
+
 class KvCache:
     """Keys and values in blocks of 16 tokens; a sequence's block table says which are its own."""
 

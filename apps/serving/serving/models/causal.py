@@ -10,7 +10,7 @@ from lora_py.grouped import SlotTable, add_lora, group_rows
 from torch import Tensor
 
 from serving.models.attention import paged_attention
-from serving.models.batch import Batch, KvCache
+from serving.models.batch import Batch, KvCache, Logits
 from serving.models.config import ModelConfig
 from serving.models.rope import rope_tables, rotate
 from serving.models.weights import ModelWeights
@@ -23,9 +23,7 @@ class Model(Protocol):
 
     def new_cache(self, blocks: int) -> KvCache: ...
 
-    def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Tensor:
-        """Logits [len(batch.logit_rows), vocab], float32."""
-        ...
+    def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits: ...
 
 
 class TorchModel:
@@ -44,7 +42,7 @@ class TorchModel:
         return KvCache(config.layers, config.kv_heads, config.head_dim, blocks, self.device)
 
     @torch.inference_mode()
-    def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Tensor:
+    def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits:
         config, weights = self.config, self.weights
         eps, hidden = config.norm_eps, (config.hidden,)
         tokens = torch.tensor(batch.tokens, device=self.device)
@@ -69,7 +67,10 @@ class TorchModel:
             add_lora(d, h, slots, rows, index, "down")
             x = x + d
         wanted = torch.tensor(batch.logit_rows, device=self.device, dtype=torch.long)
-        return F.linear(F.rms_norm(x[wanted], hidden, weights.norm, eps), weights.head)
+        logits = F.linear(F.rms_norm(x[wanted], hidden, weights.norm, eps), weights.head).cpu()
+        if not len(logits):
+            return Logits(logits, logits.new_empty(0), [])
+        return Logits(logits, logits.logsumexp(-1), logits.argmax(-1).tolist())
 
     def _attend(self, y: Tensor, cos: Tensor, sin: Tensor, batch: Batch, cache: KvCache, index: int) -> Tensor:
         config, layer = self.config, self.weights.layers[index]

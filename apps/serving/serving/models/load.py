@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from lora_py.kernels import load_library
 
 from serving.models.causal import Model, TorchModel
 from serving.models.config import ModelConfig, ModelError
+from serving.models.native import NativeModel, supports
 from serving.models.weights import load_weights
+
+WEIGHTS = ("auto", "int8", "fp32", "torch")
 
 
 def pick_device(name: str) -> torch.device:
@@ -24,7 +28,16 @@ def pick_device(name: str) -> torch.device:
 def load_model(
     folder: Path, config: ModelConfig, device: torch.device, max_positions: int, weights: str, threads: int
 ) -> Model:
+    """`auto`: 8-bit weights in the native kernels where there is a compiler, fp32 in torch where there is none."""
+    if weights not in WEIGHTS:
+        raise ModelError(f"--weights {weights}: use {', '.join(WEIGHTS)}")
     if threads:
         torch.set_num_threads(threads)
     loaded = load_weights(folder, config, device)
+    if device.type == "cpu" and weights != "torch" and supports(config):
+        library = load_library()
+        if library is not None:
+            return NativeModel(library, config, loaded, max_positions, weights != "fp32", threads)
+    if weights == "int8":
+        raise ModelError("--weights int8 needs the native kernels, and these need a C++ compiler and a CPU")
     return TorchModel(config, loaded, max_positions)

@@ -78,7 +78,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("step-tokens", 512, int, "prompt tokens computed in one step")
     flag("mixed-step-tokens", 128, int, "the same while other requests are producing tokens")
     flag("preload", "", str, "adapter ids to load at start, comma-separated")
-    flag("weights", "auto", str, "base weights in memory: auto, fp32, fp16 or int8")
+    flag("weights", "auto", str, "base weights: auto, int8, fp32 (both native) or torch (plain, fp32)")
     flag("log-level", "info", str, "debug, info, warning or error")
     return parser
 

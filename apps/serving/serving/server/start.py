@@ -66,7 +66,7 @@ def build(settings: Settings) -> tuple[Starlette, ServerContext]:
         DiskStore(settings.cache, gateway, settings.adapter_disk_bytes, settings.max_adapter_bytes),
         LocalFolders(settings.local_adapters),
         json.loads((settings.model / "config.json").read_text(encoding="utf-8")),
-        PackOptions(model.adapter_dtype, device, settings.max_rank),
+        PackOptions(model.adapter_dtype, device, settings.max_rank, config.layers),
         settings.adapter_memory_bytes,
         lambda key: engine.drop_adapter(key, lambda dropped: None),
     )

@@ -1,0 +1,283 @@
+#include "model.h"
+
+namespace grove {
+
+constexpr int kQueryTile = 8;
+
+int64_t Model::module_out(int module) const {
+  switch (module) {
+    case kQ: return q_dim();
+    case kK:
+    case kV: return kv_dim();
+    case kGate:
+    case kUp: return s_.intermediate;
+    default: return s_.hidden;
+  }
+}
+
+float* Model::key_block(const Step& step, int layer, int block, int kv_head) const {
+  return step.keys + ((size_t(layer) * step.kv_blocks + block) * s_.kv_heads + kv_head) * kBlock * s_.head_dim;
+}
+
+void Model::reserve(int tokens) {
+  if (tokens <= capacity_) return;
+  capacity_ = std::max(tokens, capacity_ * 2);
+  const int64_t in = std::max({s_.hidden, q_dim(), s_.intermediate});
+  const int64_t out = std::max({q_dim() + 2 * kv_dim(), 2 * s_.intermediate, s_.hidden});
+  x_ = allocate<float>(capacity_ * s_.hidden);
+  norm_ = allocate<float>(capacity_ * in);
+  wide_ = allocate<float>(capacity_ * in);
+  y_ = allocate<float>(capacity_ * out);
+  low_ = allocate<float>(size_t(capacity_) * 3 * kMaxRank);
+  q_.values = allocate<int8_t>(capacity_ * in);
+  q_.scales = allocate<float>(capacity_ * in / kGroup + 1);
+  q_.sums = allocate<int32_t>(capacity_ * in / kGroup + 1);
+}
+
+void Model::lay_out(const Step& step) {
+  reserve(std::max(step.tokens, step.rows));
+  table_.assign(step.tokens, nullptr);
+  position_.resize(step.tokens);
+  chunk_of_.resize(step.tokens);
+  tiles_.clear();
+  adapted_ = false;
+  for (int c = 0; c < step.chunks; c++) {
+    adapted_ |= step.adapters[c] != 0;
+    for (int i = 0; i < step.count[c]; i++) {
+      const int token = step.start[c] + i;
+      table_[token] = reinterpret_cast<const LoraModule*>(step.adapters[c]);
+      position_[token] = step.position[c] + i;
+      chunk_of_[token] = c;
+    }
+    for (int first = 0; first < step.count[c]; first += kQueryTile)
+      tiles_.push_back({c, first, std::min(kQueryTile, step.count[c] - first)});
+  }
+}
+
+void Model::norm_row(const float* x, const float* weight, float* out) const {
+  const int width = int(s_.hidden);
+  f32x16 sum{};
+  float rest = 0;
+  int i = 0;
+  for (; i + 16 <= width; i += 16) sum += load16(x + i) * load16(x + i);
+  for (; i < width; i++) rest += x[i] * x[i];
+  const float scale = 1.0f / std::sqrt((sum16(sum) + rest) / width + eps_);
+  for (i = 0; i < width; i++) out[i] = x[i] * scale * weight[i];
+}
+
+// What the next linear wants to read of this row of its input.
+void Model::prepare(const Linear& next, const float* input, int row) {
+  if (!next.int8()) return;
+  const int groups = next.groups();
+  quantize_row(input + size_t(row) * next.width, next.width, &q_.values[size_t(row) * next.width],
+               &q_.scales[size_t(row) * groups], &q_.sums[size_t(row) * groups]);
+}
+
+// y = input W^T for all tokens, and in the same breath the A side of their adapters' modules.
+void Model::linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules) {
+  const int out = w.rows, panels = w.panels(), threads = pool_.threads();
+  const int each = std::max(1, std::min(panels / (threads * 4), 64)), items = (panels + each - 1) / each;
+  const int shrinks = adapted_ ? step.tokens : 0;
+  pool_.run(items + shrinks, [&](int item) {
+    if (item < shrinks) {
+      const LoraModule* table = table_[item];
+      for (int m = 0; table && m < modules; m++) {
+        const LoraModule& module = table[layer * kModules + first + m];
+        if (module.a) lora_shrink(module, input + size_t(item) * w.width, w.width, &low_[(size_t(item) * 3 + m) * kMaxRank]);
+      }
+      return;
+    }
+    const int begin = (item - shrinks) * each, end = std::min(panels, begin + each);
+    for (int p = begin; p < end; p++) w.panel(p, input, q_, step.tokens, y_.get(), out);
+  });
+}
+
+void Model::expand(int layer, int token, int first, int modules, float* y) {
+  const LoraModule* table = table_[token];
+  if (!table) return;
+  for (int m = 0; m < modules; m++) {
+    const LoraModule& module = table[layer * kModules + first + m];
+    const int out = int(module_out(first + m));
+    if (module.a) lora_expand(module, &low_[(size_t(token) * 3 + m) * kMaxRank], out, y);
+    y += out;
+  }
+}
+
+void Model::finish_qkv(const Layer& layer, const Step& step, int index, int token) {
+  const int dim = int(s_.head_dim), half_dim = dim / 2;
+  float* y = &y_[size_t(token) * layer.qkv.rows];
+  if (layer.qkv_bias)
+    for (int i = 0; i < layer.qkv.rows; i++) y[i] += layer.qkv_bias[i];
+  expand(index, token, kQ, 3, y);
+  const float* cos = cos_ + size_t(position_[token]) * half_dim;
+  const float* sin = sin_ + size_t(position_[token]) * half_dim;
+  for (int h = 0; h < s_.heads + s_.kv_heads; h++) {
+    float* v = y + h * dim;
+    const float* weight = h < s_.heads ? layer.q_norm : layer.k_norm;
+    if (weight) {
+      float sum = 0;
+      for (int i = 0; i < dim; i++) sum += v[i] * v[i];
+      const float scale = 1.0f / std::sqrt(sum / dim + eps_);
+      for (int i = 0; i < dim; i++) v[i] *= scale * weight[i];
+    }
+    for (int i = 0; i < half_dim; i++) {
+      const float a = v[i], b = v[i + half_dim];
+      v[i] = a * cos[i] - b * sin[i];
+      v[i + half_dim] = b * cos[i] + a * sin[i];
+    }
+  }
+  const int32_t* blocks = step.blocks + step.block_start[chunk_of_[token]];
+  const int block = blocks[position_[token] / kBlock], offset = position_[token] % kBlock;
+  for (int h = 0; h < s_.kv_heads; h++) {
+    float* keys = key_block(step, index, block, h);
+    float* values = step.values + (keys - step.keys);
+    const float *k = y + q_dim() + h * dim, *v = k + kv_dim();
+    for (int i = 0; i < dim; i++) keys[i * kBlock + offset] = k[i];
+    std::memcpy(values + offset * dim, v, dim * sizeof(float));
+  }
+}
+
+void Model::attend(const Step& step, int index, const Tile& tile, int kv_head, Attention& work) {
+  const int dim = int(s_.head_dim), group = int(s_.heads / s_.kv_heads), stride = int(q_dim() + 2 * kv_dim());
+  const int token = step.start[tile.chunk] + tile.first;
+  Queries t;
+  t.q = &y_[size_t(token) * stride + size_t(kv_head) * group * dim];
+  t.out = &norm_[size_t(token) * q_dim() + size_t(kv_head) * group * dim];
+  t.tokens = tile.count;
+  t.heads = group;
+  t.stride = stride;
+  t.out_stride = int(q_dim());
+  t.position = step.position[tile.chunk] + tile.first;
+  const float* keys = key_block(step, index, 0, kv_head);
+  work.run(t, step.blocks + step.block_start[tile.chunk], keys, step.values + (keys - step.keys),
+           size_t(s_.kv_heads) * kBlock * dim);
+}
+
+void Model::logits(const Step& step) {
+  const int hidden = int(s_.hidden), vocab = int(s_.vocab);
+  pool_.run(step.rows, [&](int r) {
+    norm_row(&x_[size_t(step.logit_rows[r]) * hidden], norm, &norm_[size_t(r) * hidden]);
+    prepare(head, norm_.get(), r);
+  });
+  const int each = 32, items = (head.panels() + each - 1) / each;
+  pool_.run(items, [&](int item) {
+    for (int p = item * each; p < std::min(head.panels(), (item + 1) * each); p++)
+      head.panel(p, norm_.get(), q_, step.rows, step.logits, vocab);
+  });
+  pool_.run(step.rows, [&](int r) {
+    const float* row = step.logits + size_t(r) * vocab;
+    int best = 0;
+    for (int i = 1; i < vocab; i++) best = row[i] > row[best] ? i : best;
+    f32x16 sum{};
+    double rest = 0;
+    int i = 0;
+    for (; i + 16 <= vocab; i += 16) sum += exp16(load16(row + i) - row[best]);
+    for (; i < vocab; i++) rest += std::exp(row[i] - row[best]);
+    step.best[r] = best;
+    step.norms[r] = row[best] + float(std::log(sum16(sum) + rest));
+  });
+}
+
+void Model::forward(const Step& step) {
+  lay_out(step);
+  const int hidden = int(s_.hidden), inner = int(s_.intermediate), tokens = step.tokens;
+  for (int index = 0; index <= s_.layers; index++) {
+    const Layer* before = index ? &layers_[index - 1] : nullptr;
+    const Layer* layer = index < s_.layers ? &layers_[index] : nullptr;
+    pool_.run(tokens, [&](int t) {
+      float* x = &x_[size_t(t) * hidden];
+      if (before) {
+        float* y = &y_[size_t(t) * hidden];
+        expand(index - 1, t, kDown, 1, y);
+        for (int i = 0; i < hidden; i++) x[i] += y[i];
+      } else {
+        std::memcpy(x, embed_ + size_t(step.ids[t]) * hidden, hidden * sizeof(float));
+      }
+      if (!layer) return;
+      norm_row(x, layer->input_norm, &norm_[size_t(t) * hidden]);
+      prepare(layer->qkv, norm_.get(), t);
+    });
+    if (!layer) break;
+    linear(layer->qkv, norm_.get(), step, index, kQ, 3);
+    pool_.run(tokens, [&](int t) { finish_qkv(*layer, step, index, t); });
+    next_attention_ = 0;
+    const int kv_heads = int(s_.kv_heads), items = int(tiles_.size()) * kv_heads;
+    pool_.run(std::min(items, pool_.threads()), [&](int worker) {
+      for (int item; (item = next_attention_++) < items;)
+        attend(step, index, tiles_[item / kv_heads], item % kv_heads, attention_[worker]);
+    });
+    pool_.run(tokens, [&](int t) { prepare(layer->o, norm_.get(), t); });
+    linear(layer->o, norm_.get(), step, index, kO, 1);
+    pool_.run(tokens, [&](int t) {
+      float *x = &x_[size_t(t) * hidden], *y = &y_[size_t(t) * hidden];
+      expand(index, t, kO, 1, y);
+      for (int i = 0; i < hidden; i++) x[i] += y[i];
+      norm_row(x, layer->post_norm, &norm_[size_t(t) * hidden]);
+      prepare(layer->gate_up, norm_.get(), t);
+    });
+    linear(layer->gate_up, norm_.get(), step, index, kGate, 2);
+    pool_.run(tokens, [&](int t) {
+      float *y = &y_[size_t(t) * 2 * inner], *out = &wide_[size_t(t) * inner];
+      expand(index, t, kGate, 2, y);
+      int i = 0;
+      for (; i + 16 <= inner; i += 16) {
+        const f32x16 gate = load16(y + i);
+        store16(out + i, gate / (exp16(-gate) + 1.0f) * load16(y + inner + i));
+      }
+      for (; i < inner; i++) out[i] = y[i] / (1.0f + std::exp(-y[i])) * y[inner + i];
+      prepare(layer->down, wide_.get(), t);
+    });
+    linear(layer->down, wide_.get(), step, index, kDown, 1);
+  }
+  if (step.rows) logits(step);
+}
+
+}  // namespace grove
+
+using grove::Layer;
+using grove::LoraModule;
+using grove::Model;
+
+extern "C" {
+
+Model* grove_model_new(const grove::Shape* shape, float eps, const float* cos, const float* sin, const float* embed) {
+  return new Model(*shape, eps, cos, sin, embed);
+}
+
+void grove_model_free(Model* model) { delete model; }
+
+void grove_model_layer(Model* model, int index, const float* const* tensors, const grove::Shape* s) {
+  Layer& layer = model->layer(index);
+  layer.input_norm = tensors[0];
+  layer.post_norm = tensors[1];
+  layer.qkv_bias = tensors[2];
+  layer.q_norm = tensors[3];
+  layer.k_norm = tensors[4];
+  model->pack(layer.qkv, tensors[5], model->q_dim() + 2 * model->kv_dim(), s->hidden);
+  model->pack(layer.o, tensors[6], s->hidden, model->q_dim());
+  model->pack(layer.gate_up, tensors[7], 2 * s->intermediate, s->hidden);
+  model->pack(layer.down, tensors[8], s->hidden, s->intermediate);
+}
+
+void grove_model_head(Model* model, const float* norm, const float* head, const grove::Shape* s) {
+  model->norm = norm;
+  model->pack(model->head, head, s->vocab, s->hidden);
+}
+
+void grove_model_forward(Model* model, const grove::Step* step) { model->forward(*step); }
+
+// The grouped LoRA layer alone: y[t] += B(t) A(t) x[t] for `modules` modules whose outputs lie end to end in y.
+void grove_lora_add(float* y, const float* x, int tokens, int width, int total_out, const uint64_t* tables,
+                    int modules, const int32_t* outs) {
+  float h[grove::kMaxRank];
+  for (int t = 0; t < tokens; t++) {
+    const LoraModule* table = reinterpret_cast<const LoraModule*>(tables[t]);
+    float* target = y + size_t(t) * total_out;
+    for (int m = 0; m < modules; target += outs[m++]) {
+      if (!table || !table[m].a) continue;
+      grove::lora_shrink(table[m], x + size_t(t) * width, width, h);
+      grove::lora_expand(table[m], h, outs[m], target);
+    }
+  }
+}
+}

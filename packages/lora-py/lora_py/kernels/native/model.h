@@ -1,0 +1,95 @@
+// A decoder model's weights and its forward pass over a batch of chunks.
+#pragma once
+#include <cstdio>
+
+#include "attention.h"
+#include "linear.h"
+#include "lora.h"
+#include "pool.h"
+
+namespace grove {
+
+struct Shape {
+  int64_t hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, window, positions, int8, threads;
+};
+
+struct Layer {
+  const float *input_norm, *post_norm, *qkv_bias, *q_norm, *k_norm;
+  Linear qkv, o, gate_up, down;
+};
+
+// What one step runs; all arrays belong to the caller. A module table holds seven modules a layer, in the order
+// q k v o gate up down; 0 is the base model.
+struct Step {
+  int32_t tokens, chunks, rows;
+  const int32_t* ids;
+  const int32_t *start, *position, *count;  // of each chunk
+  const uint64_t* adapters;                 // of each chunk: its module table
+  const int32_t* block_start;               // of each chunk in `blocks`
+  const int32_t* blocks;
+  float *keys, *values;  // [layer][block][kv head][...]
+  int64_t kv_blocks;
+  const int32_t* logit_rows;
+  float* logits;  // [rows, vocab]
+  float* norms;   // [rows]: log of the sum of exponentials
+  int32_t* best;  // [rows]
+};
+
+enum { kQ, kK, kV, kO, kGate, kUp, kDown, kModules };
+
+class Model {
+ public:
+  Model(const Shape& shape, float eps, const float* cos, const float* sin, const float* embed)
+      : s_(shape), eps_(eps), cos_(cos), sin_(sin), embed_(embed), layers_(shape.layers), pool_(int(shape.threads)) {
+    for (int i = 0; i < pool_.threads(); i++) attention_.emplace_back(int(s_.head_dim), int(s_.window));
+  }
+
+  Layer& layer(int i) { return layers_[i]; }
+  const float* norm = nullptr;
+  Linear head;
+
+  void pack(Linear& linear, const float* w, int64_t out, int64_t in) {
+    if (!s_.int8 || in % kGroup) return linear.pack_float(w, int(out), int(in));
+    linear.prepare_int8(int(out), int(in));
+    pool_.run(linear.panels(), [&](int p) { linear.pack_int8_panel(w, p); });
+  }
+
+  void forward(const Step& step);
+
+  int64_t q_dim() const { return s_.heads * s_.head_dim; }
+  int64_t kv_dim() const { return s_.kv_heads * s_.head_dim; }
+
+ private:
+  Shape s_;
+  float eps_;
+  const float *cos_, *sin_, *embed_;
+  std::vector<Layer> layers_;
+  Pool pool_;
+  std::vector<Attention> attention_;
+  std::atomic<int> next_attention_{0};
+
+  int capacity_ = 0;
+  Buffer<float> x_, norm_, y_, wide_, low_;  // residual, linear input, linear output, second input, LoRA's h
+  Quantized q_;
+  std::vector<const LoraModule*> table_;       // of each token: its layer's seven modules, or null
+  std::vector<int> position_, chunk_of_;
+  struct Tile {
+    int chunk, first, count;
+  };
+  std::vector<Tile> tiles_;
+  bool adapted_ = false;
+
+  void reserve(int tokens);
+  void lay_out(const Step& step);
+  void norm_row(const float* x, const float* weight, float* out) const;
+  void prepare(const Linear& next, const float* input, int row);
+  void linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules);
+  void expand(int layer, int token, int first, int modules, float* y);
+  int64_t module_out(int module) const;
+  void finish_qkv(const Layer& layer, const Step& step, int index, int token);
+  void attend(const Step& step, int index, const Tile& tile, int kv_head, Attention& work);
+  void logits(const Step& step);
+  float* key_block(const Step& step, int layer, int block, int kv_head) const;
+};
+
+}  // namespace grove

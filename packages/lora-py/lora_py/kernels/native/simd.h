@@ -1,0 +1,99 @@
+// Sixteen floats at a time, in GCC's vector types: one source for AVX-512, AVX2 and machines with neither.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace grove {
+
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint16_t half;  // IEEE binary16 bits
+
+inline f32x16 load16(const float* p) {
+  f32x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store16(float* p, f32x16 v) { std::memcpy(p, &v, sizeof v); }
+inline f32x16 set16(float x) { return f32x16{} + x; }
+
+inline float half_to_float(half h) {
+#if defined(__F16C__)
+  return _cvtsh_ss(h);
+#else
+  const uint32_t sign = uint32_t(h & 0x8000) << 16, rest = h & 0x7fff;
+  float value;
+  if (rest >= 0x7c00) {
+    const uint32_t bits = sign | 0x7f800000 | (rest & 0x3ff) << 13;
+    std::memcpy(&value, &bits, 4);
+  } else {
+    uint32_t bits = rest << 13;
+    std::memcpy(&value, &bits, 4);
+    value *= 0x1p112f;  // moves the exponent's bias, and makes subnormals normal
+    std::memcpy(&bits, &value, 4);
+    bits |= sign;
+    std::memcpy(&value, &bits, 4);
+  }
+  return value;
+#endif
+}
+
+inline f32x16 load16(const half* p) {
+#if defined(__AVX512F__)
+  return (f32x16)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#elif defined(__F16C__)
+  union {
+    f32x16 whole;
+    __m256 part[2];
+  } v;
+  v.part[0] = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+  v.part[1] = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)));
+  return v.whole;
+#else
+  f32x16 v;
+  for (int i = 0; i < 16; i++) v[i] = half_to_float(p[i]);
+  return v;
+#endif
+}
+
+// The order of additions is fixed, so that a sum never depends on how it was compiled into a loop.
+inline float sum16(f32x16 v) {
+  float t[16];
+  std::memcpy(t, &v, sizeof t);
+  for (int width = 8; width; width /= 2)
+    for (int i = 0; i < width; i++) t[i] += t[i + width];
+  return t[0];
+}
+inline float max16(f32x16 v) {
+  float t[16];
+  std::memcpy(t, &v, sizeof t);
+  for (int width = 8; width; width /= 2)
+    for (int i = 0; i < width; i++) t[i] = t[i] > t[i + width] ? t[i] : t[i + width];
+  return t[0];
+}
+
+// e^x for x <= 88, by range reduction and a polynomial (Cephes); below -87 it is 0.
+inline f32x16 exp16(f32x16 x) {
+  const f32x16 low = set16(-87.0f);
+  const i32x16 keep = x > low;
+  x = (f32x16)(((i32x16)x & keep) | ((i32x16)low & ~keep));
+  const f32x16 big = set16(12582912.0f);  // adding it rounds to a whole number
+  const f32x16 n = (x * 1.44269504088896341f + big) - big;
+  x = x - n * 0.693359375f + n * 2.12194440e-4f;
+  f32x16 p = set16(1.9875691500e-4f);
+  p = p * x + 1.3981999507e-3f;
+  p = p * x + 8.3334519073e-3f;
+  p = p * x + 4.1665795894e-2f;
+  p = p * x + 1.6666665459e-1f;
+  p = p * x + 5.0000001201e-1f;
+  p = p * x * x + x + 1.0f;
+  const i32x16 shift = (__builtin_convertvector(n, i32x16) + 127) << 23;
+  const f32x16 value = p * (f32x16)shift;
+  return (f32x16)((i32x16)value & keep);
+}
+
+}  // namespace grove
