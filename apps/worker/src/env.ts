@@ -2,7 +2,13 @@ import type { CoreSettings } from "@grove/core/context";
 import { loadCoreSettings } from "@grove/core/settings";
 import { z } from "zod";
 
-export type WorkerEnv = { core: CoreSettings; healthPort: number | null; lockMs: number; staleMs: number; sweepMs: number };
+export type WorkerEnv = {
+  core: CoreSettings;
+  healthPort: number | null;
+  lockMs: number;
+  staleMs: number;
+  sweepMs: number;
+};
 
 const milliseconds = z.coerce.number().int().min(500).max(3_600_000);
 const workerEnv = z.object({
@@ -15,5 +21,11 @@ const workerEnv = z.object({
 export function loadEnv(): WorkerEnv {
   const core = loadCoreSettings(process.env);
   const own = workerEnv.parse(process.env);
-  return { core, healthPort: own.GROVE_WORKER_HEALTH_PORT ?? null, lockMs: own.GROVE_WORKER_LOCK_MS, staleMs: own.GROVE_WORKER_STALE_MS, sweepMs: own.GROVE_WORKER_SWEEP_MS };
+  return {
+    core,
+    healthPort: own.GROVE_WORKER_HEALTH_PORT ?? null,
+    lockMs: own.GROVE_WORKER_LOCK_MS,
+    staleMs: own.GROVE_WORKER_STALE_MS,
+    sweepMs: own.GROVE_WORKER_SWEEP_MS,
+  };
 }

@@ -7,7 +7,10 @@ const STOP_MS = 7_000; // then the process ends as it is: the sweep of the next 
 
 const env = loadEnv();
 const services = createServices(env.core);
-const worker = await startWorker(services, { ...env, onError: (where, error) => log(`${where}: ${error instanceof Error ? error.message : String(error)}`) });
+const worker = await startWorker(services, {
+  ...env,
+  onError: (where, error) => log(`${where}: ${error instanceof Error ? error.message : String(error)}`),
+});
 const health = env.healthPort === null ? null : serveHealth(env.healthPort);
 log("worker ready");
 

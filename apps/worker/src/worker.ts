@@ -6,17 +6,28 @@ import { datasetIngestHandler } from "./handlers/datasets/dataset-ingest.ts";
 import { evalRunHandler } from "./handlers/evals/eval-run.ts";
 import { finetuneRunHandler } from "./handlers/jobs/finetune-run.ts";
 
-export type WorkerOptions = { lockMs: number; staleMs: number; sweepMs: number; onError: (where: string, error: unknown) => void };
+export type WorkerOptions = {
+  lockMs: number;
+  staleMs: number;
+  sweepMs: number;
+  onError: (where: string, error: unknown) => void;
+};
 export type RunningWorker = { isRunning: () => boolean; stop: () => Promise<void> };
 
 /** One handler a contract, and the sweep that makes good for lost workers and lost messages. */
 export async function startWorker(services: Services, options: WorkerOptions): Promise<RunningWorker> {
   const { redisUrl, queuePrefix } = services.settings;
   const queue: QueueSettings = { redisUrl, prefix: queuePrefix };
-  const as = (where: string, concurrency: number) => ({ concurrency, lockMs: options.lockMs, onError: (error: Error) => options.onError(where, error) });
+  const as = (where: string, concurrency: number) => ({
+    concurrency,
+    lockMs: options.lockMs,
+    onError: (error: Error) => options.onError(where, error),
+  });
 
   await removeOldWorkFolders(services);
-  const sweeping = every(options.sweepMs, () => sweep(services, options.staleMs).catch((error: unknown) => options.onError("sweep", error)));
+  const sweeping = every(options.sweepMs, () =>
+    sweep(services, options.staleMs).catch((error: unknown) => options.onError("sweep", error)),
+  );
   const consumers: Consumer[] = [
     consume(queue, datasetIngest, datasetIngestHandler(services), as("dataset-ingest", 2)),
     consume(queue, finetuneRun, finetuneRunHandler(services), as("finetune-run", 1)),

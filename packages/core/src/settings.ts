@@ -15,7 +15,10 @@ const coreEnv = z.object({
   GROVE_BASE_MODEL: z.string().min(1),
   GROVE_BASE_MODEL_PATH: z.string().min(1),
   GROVE_PYTHON: z.string().min(1).default("python3"),
-  GROVE_QUEUE_PREFIX: z.string().regex(/^[A-Za-z0-9_-]+$/).default("grove"),
+  GROVE_QUEUE_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]+$/)
+    .default("grove"),
   GROVE_MAX_UPLOAD_BYTES: z.coerce.number().int().positive().default(2_000_000_000),
 });
 

@@ -8,12 +8,18 @@ import { promisify } from "node:util";
 import type { DatasetView } from "@grove/contracts/datasets";
 import { createTestDatabase } from "@grove/db/testing";
 import { obliterate } from "@grove/queue";
-import { closeServices, type CoreSettings, createServices, type OrgCtx, type Services } from "./context.ts";
+import { type CoreSettings, closeServices, createServices, type OrgCtx, type Services } from "./context.ts";
 import { ingestDataset } from "./datasets/ingest.ts";
 import { getDataset } from "./datasets/read.ts";
 import { uploadDataset } from "./datasets/upload-dataset.ts";
 
-export type TestWorld = { services: Services; ctx: OrgCtx; otherCtx: OrgCtx; folder: string; close: () => Promise<void> };
+export type TestWorld = {
+  services: Services;
+  ctx: OrgCtx;
+  otherCtx: OrgCtx;
+  folder: string;
+  close: () => Promise<void>;
+};
 
 export async function createTestWorld(settings: Partial<CoreSettings> = {}): Promise<TestWorld> {
   const [database, folder] = await Promise.all([createTestDatabase(), mkdtemp(join(tmpdir(), "grove-core-"))]);
@@ -62,7 +68,11 @@ export async function writeTinyBase(world: TestWorld): Promise<void> {
   process.env.PYTHONPATH = PYTHONPATH;
   process.env.OMP_NUM_THREADS = "1"; // tiny tensors; threads would only wait for one another
   const { python, baseModel } = world.services.settings;
-  await promisify(execFile)(python, ["-c", "import sys, pathlib; from lora_py.tiny_base import write_tiny_base; write_tiny_base(pathlib.Path(sys.argv[1]))", baseModel.path]);
+  await promisify(execFile)(python, [
+    "-c",
+    "import sys, pathlib; from lora_py.tiny_base import write_tiny_base; write_tiny_base(pathlib.Path(sys.argv[1]))",
+    baseModel.path,
+  ]);
 }
 
 /** A ready data set, without a worker. */
@@ -77,5 +87,9 @@ export async function readyDataset(world: TestWorld, fileName: string, content: 
 
 /** Small sums: 40 rows to train on, 8 to validate, in the columns `sum`, `answer` and `split`. */
 export function sums(): string {
-  return Array.from({ length: 48 }, (_, i) => `${JSON.stringify({ sum: `${i % 7} + ${i % 5}`, answer: String((i % 7) + (i % 5)), split: i < 40 ? "train" : "validation" })}\n`).join("");
+  return Array.from(
+    { length: 48 },
+    (_, i) =>
+      `${JSON.stringify({ sum: `${i % 7} + ${i % 5}`, answer: String((i % 7) + (i % 5)), split: i < 40 ? "train" : "validation" })}\n`,
+  ).join("");
 }

@@ -20,7 +20,12 @@ export type ConsumeOptions = {
 const LOCK_MS = 30_000;
 
 /** Parses before handling. The lock is renewed while the handler runs, so a handler may take hours as long as it does not block the event loop. */
-export function consume<P extends z.ZodType>(settings: QueueSettings, contract: Contract<P>, handler: Handler<P>, options: ConsumeOptions): Consumer {
+export function consume<P extends z.ZodType>(
+  settings: QueueSettings,
+  contract: Contract<P>,
+  handler: Handler<P>,
+  options: ConsumeOptions,
+): Consumer {
   const stop = new AbortController();
   const envelope = z.strictObject({ version: z.literal(contract.version), payload: z.unknown() });
   const lockMs = options.lockMs ?? LOCK_MS;

@@ -4,9 +4,12 @@ import { fail, ok } from "@grove/contracts/errors";
 import { datasetIngest } from "@grove/contracts/messages";
 import { Queue } from "bullmq";
 import { afterEach, expect, test } from "vitest";
-import { type Consumer, type Handler, consume, createQueues, obliterate, type QueueSettings } from "./queue.ts";
+import { type Consumer, consume, createQueues, type Handler, obliterate, type QueueSettings } from "./queue.ts";
 
-const settings: QueueSettings = { redisUrl: process.env.REDIS_URL ?? "redis://127.0.0.1:4611", prefix: `test-queue-${randomUUID().slice(0, 8)}` };
+const settings: QueueSettings = {
+  redisUrl: process.env.REDIS_URL ?? "redis://127.0.0.1:4611",
+  prefix: `test-queue-${randomUUID().slice(0, 8)}`,
+};
 const fast = { ...datasetIngest, backoffMs: 10 };
 let consumer: Consumer | undefined;
 
@@ -15,7 +18,10 @@ afterEach(async () => {
   await obliterate(settings);
 });
 
-async function runUntilQuiet(handler: Handler<typeof datasetIngest.payload>, before: (queue: Queue) => Promise<void>): Promise<string[]> {
+async function runUntilQuiet(
+  handler: Handler<typeof datasetIngest.payload>,
+  before: (queue: Queue) => Promise<void>,
+): Promise<string[]> {
   const errors: string[] = [];
   const queue = new Queue(fast.queue, { connection: { url: settings.redisUrl }, prefix: settings.prefix });
   await before(queue);
@@ -51,19 +57,25 @@ test("a message is handled once, with its payload parsed", async () => {
 
 test("a failure that a retry cannot help is tried once, another as often as the contract says", async () => {
   let tries = 0;
-  const final = await runUntilQuiet(async () => {
-    tries++;
-    return fail("dataset_empty", "No rows.");
-  }, () => sendOne(randomUUID()));
+  const final = await runUntilQuiet(
+    async () => {
+      tries++;
+      return fail("dataset_empty", "No rows.");
+    },
+    () => sendOne(randomUUID()),
+  );
   expect(tries).toBe(1);
   expect(final[0]).toContain("dataset_empty");
   await consumer?.close();
 
   const last: boolean[] = [];
-  await runUntilQuiet(async (_payload, context) => {
-    last.push(context.lastAttempt);
-    throw new Error("network");
-  }, () => sendOne(randomUUID()));
+  await runUntilQuiet(
+    async (_payload, context) => {
+      last.push(context.lastAttempt);
+      throw new Error("network");
+    },
+    () => sendOne(randomUUID()),
+  );
   expect(last).toEqual([false, false, true]);
 });
 
@@ -86,13 +98,19 @@ test("a message that does not match its contract never reaches the handler", asy
 
 test("a message that failed for good can be sent again", async () => {
   const datasetId = randomUUID();
-  await runUntilQuiet(async () => fail("dataset_empty", "No rows."), () => sendOne(datasetId));
+  await runUntilQuiet(
+    async () => fail("dataset_empty", "No rows."),
+    () => sendOne(datasetId),
+  );
   await consumer?.close();
   const seen: string[] = [];
-  await runUntilQuiet(async (payload) => {
-    seen.push(payload.datasetId);
-    return ok(null);
-  }, () => sendOne(datasetId));
+  await runUntilQuiet(
+    async (payload) => {
+      seen.push(payload.datasetId);
+      return ok(null);
+    },
+    () => sendOne(datasetId),
+  );
   expect(seen).toEqual([datasetId]);
 });
 

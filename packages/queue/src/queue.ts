@@ -4,7 +4,7 @@ import { type Contract, contracts } from "@grove/contracts/messages";
 import { Queue } from "bullmq";
 import type { z } from "zod";
 
-export { type Consumer, type Handler, type HandlerContext, consume } from "./consume.ts";
+export { type Consumer, consume, type Handler, type HandlerContext } from "./consume.ts";
 
 export type QueueSettings = { redisUrl: string; prefix: string };
 type Delivery = Pick<Contract<z.ZodType>, "queue" | "version" | "attempts" | "backoffMs">;
@@ -43,7 +43,12 @@ export function createQueues(settings: QueueSettings): Queues {
         () => false,
       );
       const sent = await Promise.race([sending, sleep(SEND_TIMEOUT_MS, false, { ref: false })]);
-      return sent ? ok(null) : fail("queue_unavailable", "The message queue (Redis) does not answer. What you asked for is kept and starts when it is back.");
+      return sent
+        ? ok(null)
+        : fail(
+            "queue_unavailable",
+            "The message queue (Redis) does not answer. What you asked for is kept and starts when it is back.",
+          );
     },
     async close() {
       await Promise.all([...open.values()].map((queue) => queue.close()));

@@ -18,16 +18,21 @@ async function* chunks(...texts: string[]): AsyncIterable<Uint8Array> {
 }
 
 function filesLeft(): string[] {
-  return readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => entry.name);
+  return readdirSync(root, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name);
 }
 
 test("an object comes back with its size and hash, whole and by range", async () => {
   const store = fileSystemStore(root);
   const put = await store.put("a/b.txt", chunks("hello ", "world"));
-  expect(put).toEqual({ ok: true, value: { bytes: 11, sha256: createHash("sha256").update("hello world").digest("hex") } });
+  expect(put).toEqual({
+    ok: true,
+    value: { bytes: 11, sha256: createHash("sha256").update("hello world").digest("hex") },
+  });
   expect(await readText(store, "a/b.txt")).toBe("hello world");
   const part = await store.get("a/b.txt", { start: 6, end: 8 });
-  expect(Buffer.concat(await part?.toArray() ?? []).toString()).toBe("wor");
+  expect(Buffer.concat((await part?.toArray()) ?? []).toString()).toBe("wor");
   expect((await store.head("a/b.txt"))?.bytes).toBe(11);
 });
 
@@ -38,10 +43,13 @@ test("an absent object is null, not an exception", async () => {
   await store.delete("a/none");
 });
 
-test.each(["../x", "a/../b", "/etc/passwd", "a//b", "", ".partial/x", "a/\0", "a/b/", "a\\b"])("key %j is refused", async (key) => {
-  const store = fileSystemStore(root);
-  await expect(store.put(key, chunks("x"))).rejects.toThrow("Not an object key");
-});
+test.each(["../x", "a/../b", "/etc/passwd", "a//b", "", ".partial/x", "a/\0", "a/b/", "a\\b"])(
+  "key %j is refused",
+  async (key) => {
+    const store = fileSystemStore(root);
+    await expect(store.put(key, chunks("x"))).rejects.toThrow("Not an object key");
+  },
+);
 
 test("an upload that breaks off leaves nothing behind, and the object before it stays", async () => {
   const store = fileSystemStore(root);
@@ -65,7 +73,10 @@ test("an upload over the limit is refused in mid-stream, leaves nothing, and the
       released = true;
     }
   }
-  expect(await store.put("big", endless(), { maxBytes: 10_000 })).toMatchObject({ ok: false, code: "upload_too_large" });
+  expect(await store.put("big", endless(), { maxBytes: 10_000 })).toMatchObject({
+    ok: false,
+    code: "upload_too_large",
+  });
   expect(released).toBe(true);
   expect(filesLeft()).toEqual([]);
 });
@@ -111,7 +122,15 @@ test("a full disk is storage_full and leaves nothing", async (context) => {
   if (!mountSmallDisk(root)) return context.skip("mounting a small disk needs root");
   try {
     const store = fileSystemStore(root);
-    const put = await store.put("big", chunks(..."x".repeat(40).split("").map((c) => c.repeat(10_000))));
+    const put = await store.put(
+      "big",
+      chunks(
+        ..."x"
+          .repeat(40)
+          .split("")
+          .map((c) => c.repeat(10_000)),
+      ),
+    );
     expect(put).toMatchObject({ ok: false, code: "storage_full" });
     expect(filesLeft()).toEqual([]);
     expect(await store.put("small", chunks("fits"))).toMatchObject({ ok: true });

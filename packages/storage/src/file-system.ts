@@ -4,7 +4,16 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs
 import { dirname, join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import { type ByteRange, type ByteSource, checkKey, checkPrefix, type ObjectHead, type ObjectStore, type PutFailure, type StoredObject } from "./object-store.ts";
+import {
+  type ByteRange,
+  type ByteSource,
+  checkKey,
+  checkPrefix,
+  type ObjectHead,
+  type ObjectStore,
+  type PutFailure,
+  type StoredObject,
+} from "./object-store.ts";
 
 const ABANDONED_AFTER_MS = 24 * 3600 * 1000;
 
@@ -23,7 +32,11 @@ class FileSystemStore implements ObjectStore {
     this.#partial = join(root, ".partial");
   }
 
-  async put(key: string, source: ByteSource, limits: { maxBytes?: number } = {}): Promise<Result<StoredObject, PutFailure>> {
+  async put(
+    key: string,
+    source: ByteSource,
+    limits: { maxBytes?: number } = {},
+  ): Promise<Result<StoredObject, PutFailure>> {
     const target = this.localPath(key);
     const partial = join(this.#partial, randomUUID());
     try {
@@ -36,7 +49,8 @@ class FileSystemStore implements ObjectStore {
       await syncFolder(dirname(target));
       return written;
     } catch (error) {
-      if (isDiskFull(error)) return fail("storage_full", "The object store's disk is full. Free some space and try again.");
+      if (isDiskFull(error))
+        return fail("storage_full", "The object store's disk is full. Free some space and try again.");
       throw error;
     } finally {
       await rm(partial, { force: true });
@@ -68,7 +82,9 @@ class FileSystemStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<{ key: string; bytes: number }> {
-    const entries = await readdir(join(this.#root, checkPrefix(prefix)), { withFileTypes: true }).catch(emptyWhereMissing);
+    const entries = await readdir(join(this.#root, checkPrefix(prefix)), { withFileTypes: true }).catch(
+      emptyWhereMissing,
+    );
     for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
       const key = prefix + entry.name;
       if (entry.isDirectory()) yield* this.list(`${key}/`);
@@ -92,7 +108,11 @@ class FileSystemStore implements ObjectStore {
   }
 }
 
-async function writeFile(path: string, source: ByteSource, maxBytes: number): Promise<Result<StoredObject, PutFailure>> {
+async function writeFile(
+  path: string,
+  source: ByteSource,
+  maxBytes: number,
+): Promise<Result<StoredObject, PutFailure>> {
   const hash = createHash("sha256");
   let bytes = 0;
   const file = await open(path, "wx");
@@ -103,7 +123,8 @@ async function writeFile(path: string, source: ByteSource, maxBytes: number): Pr
       if (!next.ok) return next;
       if (next.value === null) break;
       bytes += next.value.byteLength;
-      if (bytes > maxBytes) return fail("upload_too_large", `The file is larger than ${megabytes(maxBytes)} MB, which is the limit here.`);
+      if (bytes > maxBytes)
+        return fail("upload_too_large", `The file is larger than ${megabytes(maxBytes)} MB, which is the limit here.`);
       hash.update(next.value);
       await writeAll(file, next.value);
     }
@@ -121,7 +142,10 @@ async function readNext(chunks: AsyncIterator<Uint8Array>): Promise<Result<Uint8
     const next = await chunks.next();
     return ok(next.done === true ? null : next.value);
   } catch (error) {
-    return fail("upload_interrupted", `The upload broke off (${error instanceof Error ? error.message : String(error)}). Nothing was kept: send it again.`);
+    return fail(
+      "upload_interrupted",
+      `The upload broke off (${error instanceof Error ? error.message : String(error)}). Nothing was kept: send it again.`,
+    );
   }
 }
 

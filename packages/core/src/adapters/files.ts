@@ -11,14 +11,21 @@ export function adapterFileKey(sha256: string, name: AdapterFileName): string {
   return `adapters/${sha256}/${name}`;
 }
 
-export async function openAdapterFile(services: Pick<Services, "storage">, sha256: string, name: AdapterFileName): Promise<{ stream: Readable; bytes: number } | null> {
+export async function openAdapterFile(
+  services: Pick<Services, "storage">,
+  sha256: string,
+  name: AdapterFileName,
+): Promise<{ stream: Readable; bytes: number } | null> {
   const key = adapterFileKey(sha256, name);
   const [head, stream] = await Promise.all([services.storage.head(key), services.storage.get(key)]);
   return head === null || stream === null ? null : { stream, bytes: head.bytes };
 }
 
 /** The PEFT folder as a zip, packed while it is sent. */
-export async function zipAdapter(ctx: OrgCtx, adapterId: string): Promise<Result<{ fileName: string; stream: AsyncIterable<Uint8Array> }, "adapter_not_found">> {
+export async function zipAdapter(
+  ctx: OrgCtx,
+  adapterId: string,
+): Promise<Result<{ fileName: string; stream: AsyncIterable<Uint8Array> }, "adapter_not_found">> {
   const version = await findVersion(ctx, adapterId);
   if (!version.ok) return version;
   const { sha256, createdAt: mtime, repository, version: number } = version.value;
@@ -26,7 +33,8 @@ export async function zipAdapter(ctx: OrgCtx, adapterId: string): Promise<Result
   const zip = new ZipFile();
   for (const name of adapterFileNames) {
     const file = await openAdapterFile(ctx, sha256, name);
-    if (file === null) return fail("adapter_not_found", `The files of "${adapterId}" are no longer in the object store.`);
+    if (file === null)
+      return fail("adapter_not_found", `The files of "${adapterId}" are no longer in the object store.`);
     zip.addReadStream(file.stream, `${folder}/${name}`, { mtime, compress: !name.endsWith(".safetensors") });
   }
   zip.end();

@@ -1,4 +1,4 @@
-import { type AdapterVersionView } from "@grove/contracts/adapters";
+import type { AdapterVersionView } from "@grove/contracts/adapters";
 import { evalSummary } from "@grove/contracts/evals";
 import { jobConfig } from "@grove/contracts/jobs";
 import type { Prisma } from "@grove/db";
@@ -6,7 +6,12 @@ import type { Prisma } from "@grove/db";
 export const versionParts = {
   repository: { select: { name: true, baseModel: true } },
   job: { select: { datasetId: true } },
-  evals: { where: { status: "succeeded" }, orderBy: { id: "desc" }, take: 1, select: { id: true, metric: true, summary: true } },
+  evals: {
+    where: { status: "succeeded" },
+    orderBy: { id: "desc" },
+    take: 1,
+    select: { id: true, metric: true, summary: true },
+  },
 } satisfies Prisma.AdapterVersionInclude;
 export type VersionRow = Prisma.AdapterVersionGetPayload<{ include: typeof versionParts }>;
 
@@ -32,5 +37,10 @@ export function toVersionView(row: VersionRow): AdapterVersionView {
 function toBestEval(row: VersionRow["evals"][number] | undefined): AdapterVersionView["bestEval"] {
   const summary = evalSummary.safeParse(row?.summary);
   if (!row || !summary.success) return null;
-  return { evalId: row.id, metric: row.metric, adapterScore: summary.data.adapter.score, baseScore: summary.data.base.score };
+  return {
+    evalId: row.id,
+    metric: row.metric,
+    adapterScore: summary.data.adapter.score,
+    baseScore: summary.data.base.score,
+  };
 }

@@ -35,14 +35,24 @@ export class ColumnStats {
 
   profile(rows: number): ColumnProfile {
     this.#empty = rows - this.#seen;
-    const distinct = this.#counting ? this.#counts.size : Math.max(EXACT_DISTINCT + 1, Math.min(this.#seen, this.#sketch.estimate()));
-    return { name: this.#name, type: this.#type(), empty: this.#empty, distinct, maxCharacters: this.#maxCharacters, topValues: this.#topValues() };
+    const distinct = this.#counting
+      ? this.#counts.size
+      : Math.max(EXACT_DISTINCT + 1, Math.min(this.#seen, this.#sketch.estimate()));
+    return {
+      name: this.#name,
+      type: this.#type(),
+      empty: this.#empty,
+      distinct,
+      maxCharacters: this.#maxCharacters,
+      topValues: this.#topValues(),
+    };
   }
 
   #count(cell: string, hash: number): void {
     const known = this.#counts.get(hash);
     if (known) known.count++;
-    else if (this.#counts.size < EXACT_DISTINCT) this.#counts.set(hash, { value: cell.length <= LABELS.characters ? detached(cell) : null, count: 1 });
+    else if (this.#counts.size < EXACT_DISTINCT)
+      this.#counts.set(hash, { value: cell.length <= LABELS.characters ? detached(cell) : null, count: 1 });
     else {
       this.#counting = false;
       this.#counts.clear();

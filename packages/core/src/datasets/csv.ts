@@ -51,7 +51,11 @@ export class CsvReader {
         this.#line++;
         this.#recordLine = this.#line;
       } else if (this.#state === "closed") {
-        return fail("dataset_file_invalid", `Line ${this.#line}: there is text after a closing quote. A quote inside a quoted cell is written twice ("").`, { line: this.#line });
+        return fail(
+          "dataset_file_invalid",
+          `Line ${this.#line}: there is text after a closing quote. A quote inside a quoted cell is written twice ("").`,
+          { line: this.#line },
+        );
       } else {
         at = this.#readBare(text, at);
       }
@@ -80,7 +84,12 @@ export class CsvReader {
   #readQuoted(text: string, from: number): number {
     const quote = text.indexOf('"', from);
     const end = quote === -1 ? text.length : quote;
-    for (let newline = text.indexOf("\n", from); newline !== -1 && newline < end; newline = text.indexOf("\n", newline + 1)) this.#line++;
+    for (
+      let newline = text.indexOf("\n", from);
+      newline !== -1 && newline < end;
+      newline = text.indexOf("\n", newline + 1)
+    )
+      this.#line++;
     this.#cell += text.slice(from, end);
     if (quote === -1) return end;
     this.#state = "closed";
@@ -101,7 +110,9 @@ export class CsvReader {
   }
 
   #unclosed(): Result<never, Problem> {
-    return fail("dataset_file_invalid", `Line ${this.#quoteLine}: a quote is opened here and never closed.`, { line: this.#quoteLine });
+    return fail("dataset_file_invalid", `Line ${this.#quoteLine}: a quote is opened here and never closed.`, {
+      line: this.#quoteLine,
+    });
   }
 }
 

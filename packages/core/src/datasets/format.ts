@@ -20,8 +20,19 @@ export function detectFormat(fileName: string, head: Uint8Array): Result<Dataset
   const ending = /\.([A-Za-z0-9]+)$/.exec(fileName)?.[1]?.toLowerCase() ?? "";
   if (ending === "csv" || ending === "tsv") return ok("csv");
   if (ending === "jsonl" || ending === "ndjson") return ok("jsonl");
-  if (ending !== "json") return fail("dataset_format_unknown", `${fileName}: the ending ${ending === "" ? "is missing" : `.${ending} is not known here`}. ${HOW}`);
-  const first = Buffer.from(head).toString("utf8").replace(/^\uFEFF/, "").trimStart()[0];
-  if (first === "[") return fail("dataset_format_unknown", `${fileName} is one JSON list. Write each of its objects on a line of its own (JSON Lines) and name it .jsonl.`);
+  if (ending !== "json")
+    return fail(
+      "dataset_format_unknown",
+      `${fileName}: the ending ${ending === "" ? "is missing" : `.${ending} is not known here`}. ${HOW}`,
+    );
+  const first = Buffer.from(head)
+    .toString("utf8")
+    .replace(/^\uFEFF/, "")
+    .trimStart()[0];
+  if (first === "[")
+    return fail(
+      "dataset_format_unknown",
+      `${fileName} is one JSON list. Write each of its objects on a line of its own (JSON Lines) and name it .jsonl.`,
+    );
   return ok("jsonl");
 }

@@ -30,26 +30,61 @@ async function rowsOf(dataset: DatasetView, split: "train" | "validation" | "tes
 }
 
 function objects(): string[] {
-  return readdirSync(world.services.settings.storageFolder, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()).map((e) => `${e.parentPath}/${e.name}`);
+  return readdirSync(world.services.settings.storageFolder, { recursive: true, withFileTypes: true })
+    .filter((e) => e.isFile())
+    .map((e) => `${e.parentPath}/${e.name}`);
 }
 
 test("CSV with a BOM, CRLF, quoted line breaks and quotes comes back cell by cell", async () => {
-  const dataset = await ingested("a.csv", "\uFEFFtext,label,split\r\n", '"one, two","say ""hi""",train\r\n', '"line 1\nline 2",,dev\r\nplain,x,eval\r\n');
+  const dataset = await ingested(
+    "a.csv",
+    "\uFEFFtext,label,split\r\n",
+    '"one, two","say ""hi""",train\r\n',
+    '"line 1\nline 2",,dev\r\nplain,x,eval\r\n',
+  );
   expect(dataset).toMatchObject({ status: "ready", format: "csv", error: null });
-  expect(dataset.profile).toMatchObject({ rows: 3, duplicateRows: 0, splitBy: "column", splitRows: { train: 1, validation: 1, test: 1 } });
-  expect(dataset.profile?.columns.map((c) => [c.name, c.empty])).toEqual([["text", 0], ["label", 1], ["split", 0]]);
-  expect(await rowsOf(dataset, "train")).toEqual([{ index: 0, values: { text: "one, two", label: 'say "hi"', split: "train" } }]);
-  expect(await rowsOf(dataset, "validation")).toEqual([{ index: 1, values: { text: "line 1\nline 2", label: "", split: "dev" } }]);
+  expect(dataset.profile).toMatchObject({
+    rows: 3,
+    duplicateRows: 0,
+    splitBy: "column",
+    splitRows: { train: 1, validation: 1, test: 1 },
+  });
+  expect(dataset.profile?.columns.map((c) => [c.name, c.empty])).toEqual([
+    ["text", 0],
+    ["label", 1],
+    ["split", 0],
+  ]);
+  expect(await rowsOf(dataset, "train")).toEqual([
+    { index: 0, values: { text: "one, two", label: 'say "hi"', split: "train" } },
+  ]);
+  expect(await rowsOf(dataset, "validation")).toEqual([
+    { index: 1, values: { text: "line 1\nline 2", label: "", split: "dev" } },
+  ]);
 });
 
 test("JSON Lines: columns are the union over all rows, nested values stay compact JSON, a missing key is an empty cell", async () => {
-  const dataset = await ingested("a.jsonl", '{"q":"a","split":0}\n\n', '{"split":2,"n":1.5,"tags":["x", {"y": null}]}\r\n{"q":null,"split":1,"b":true}');
-  expect(dataset.profile?.columns.map((c) => [c.name, c.type, c.empty])).toEqual([["q", "text", 2], ["split", "number", 0], ["n", "number", 2], ["tags", "json", 2], ["b", "boolean", 2]]);
-  expect(await rowsOf(dataset, "test")).toEqual([{ index: 1, values: { q: "", split: "2", n: "1.5", tags: '["x",{"y":null}]', b: "" } }]);
+  const dataset = await ingested(
+    "a.jsonl",
+    '{"q":"a","split":0}\n\n',
+    '{"split":2,"n":1.5,"tags":["x", {"y": null}]}\r\n{"q":null,"split":1,"b":true}',
+  );
+  expect(dataset.profile?.columns.map((c) => [c.name, c.type, c.empty])).toEqual([
+    ["q", "text", 2],
+    ["split", "number", 0],
+    ["n", "number", 2],
+    ["tags", "json", 2],
+    ["b", "boolean", 2],
+  ]);
+  expect(await rowsOf(dataset, "test")).toEqual([
+    { index: 1, values: { q: "", split: "2", n: "1.5", tags: '["x",{"y":null}]', b: "" } },
+  ]);
 });
 
 test("duplicates are counted and fall on one side; the seeded split repeats and is near 80/10/10", async () => {
-  const lines = Array.from({ length: 4000 }, (_, i) => `${JSON.stringify({ text: `row ${i % 2000}`, label: i % 3 === 0 ? "a" : "b" })}\n`);
+  const lines = Array.from(
+    { length: 4000 },
+    (_, i) => `${JSON.stringify({ text: `row ${i % 2000}`, label: i % 3 === 0 ? "a" : "b" })}\n`,
+  );
   const [dataset, again] = [await ingested("d.jsonl", ...lines), await ingested("d.jsonl", ...lines)];
   const profile = dataset.profile;
   expect(profile).toMatchObject({ rows: 4000, splitBy: "random", splitRows: again.profile?.splitRows });
@@ -57,10 +92,17 @@ test("duplicates are counted and fall on one side; the seeded split repeats and 
   expect(profile?.splitRows.train).toBeGreaterThan(3000);
   expect(profile?.splitRows.validation).toBeGreaterThan(280);
   expect(profile?.splitRows.test).toBeGreaterThan(280);
-  const texts = async (split: "train" | "test") => new Set((await rowsOf(dataset, split)).map((r) => JSON.stringify(r.values)));
+  const texts = async (split: "train" | "test") =>
+    new Set((await rowsOf(dataset, split)).map((r) => JSON.stringify(r.values)));
   const [train, held] = [await texts("train"), await texts("test")];
   expect([...held].filter((text) => train.has(text))).toEqual([]);
-  expect(profile?.columns[1]).toMatchObject({ distinct: 2, topValues: [{ value: "b", count: expect.any(Number) }, { value: "a", count: expect.any(Number) }] });
+  expect(profile?.columns[1]).toMatchObject({
+    distinct: 2,
+    topValues: [
+      { value: "b", count: expect.any(Number) },
+      { value: "a", count: expect.any(Number) },
+    ],
+  });
   expect(profile?.columns[0]).toMatchObject({ distinct: 2000, topValues: [] });
 });
 
@@ -75,7 +117,14 @@ test("distinct values above 10,000 are estimated within 5 %", async () => {
 const half = Buffer.from([0xe9, 0x74, 0xe9]); // "été" in Latin-1
 test.each([
   ["uneven cells", "x.csv", ["a,b\n1,2\n1,2,3\n"], "dataset_file_invalid", 3, "Line 3 has 3 cells, the header has 2"],
-  ["uneven cells after a quoted line break", "x.csv", ['a,b\n"1\n1",2\n1\n'], "dataset_file_invalid", 4, "Line 4 has 1 cell"],
+  [
+    "uneven cells after a quoted line break",
+    "x.csv",
+    ['a,b\n"1\n1",2\n1\n'],
+    "dataset_file_invalid",
+    4,
+    "Line 4 has 1 cell",
+  ],
   ["a quote never closed", "x.csv", ['a,b\n1,2\n"3,4\n5,6\n'], "dataset_file_invalid", 3, "never closed"],
   ["text after a closing quote", "x.csv", ['a,b\n1,2\n"3"x,4\n'], "dataset_file_invalid", 3, "after a closing quote"],
   ["a header name twice", "x.csv", ["a,b,a\n1,2,3\n"], "dataset_file_invalid", 1, '"a" stands twice'],
@@ -89,14 +138,24 @@ test.each([
   ["half a surrogate pair", "x.jsonl", ['{"a":"\\ud83d"}\n'], "dataset_file_invalid", 1, "\\u escape"],
   ["an escaped NUL", "x.jsonl", ['{"a":"\\u0000"}\n'], "dataset_file_invalid", 1, "\\u escape"],
   ["empty objects", "x.jsonl", ["{}\n{}\n"], "dataset_empty", null, "no columns"],
-  ["an endless line", "x.jsonl", ["{}\n", ...Array.from({ length: 18 }, () => Buffer.alloc(1 << 20, 97))], "dataset_file_invalid", 2, "longer than 16 MB"],
-] satisfies [string, string, (string | Uint8Array)[], string, number | null, string][])("%s: the row says which line and why, and nothing is left behind", async (_name, fileName, parts, code, line, message) => {
-  const before = objects().length;
-  const dataset = await ingested(fileName, ...parts);
-  expect(dataset).toMatchObject({ status: "failed", profile: null, error: { code, line } });
-  expect(dataset.error?.message).toContain(message);
-  expect(objects()).toHaveLength(before);
-});
+  [
+    "an endless line",
+    "x.jsonl",
+    ["{}\n", ...Array.from({ length: 18 }, () => Buffer.alloc(1 << 20, 97))],
+    "dataset_file_invalid",
+    2,
+    "longer than 16 MB",
+  ],
+] satisfies [string, string, (string | Uint8Array)[], string, number | null, string][])(
+  "%s: the row says which line and why, and nothing is left behind",
+  async (_name, fileName, parts, code, line, message) => {
+    const before = objects().length;
+    const dataset = await ingested(fileName, ...parts);
+    expect(dataset).toMatchObject({ status: "failed", profile: null, error: { code, line } });
+    expect(dataset.error?.message).toContain(message);
+    expect(objects()).toHaveLength(before);
+  },
+);
 
 test.each([
   ["a.xlsx", "PK\x03\x04…"],
@@ -122,7 +181,10 @@ test("an upload that is empty, too large or broken off writes no row", async () 
     throw new Error("aborted");
   }
   expect(await uploadDataset(world.ctx, input, bytesOf())).toMatchObject({ ok: false, code: "dataset_empty" });
-  expect(await uploadDataset(small, input, bytesOf("a,b\n1,2\n3,4\n"))).toMatchObject({ ok: false, code: "upload_too_large" });
+  expect(await uploadDataset(small, input, bytesOf("a,b\n1,2\n3,4\n"))).toMatchObject({
+    ok: false,
+    code: "upload_too_large",
+  });
   expect(await uploadDataset(world.ctx, input, broken())).toMatchObject({ ok: false, code: "upload_interrupted" });
   expect(await count()).toBe(before);
 });
@@ -140,7 +202,9 @@ test("pages go from newest to oldest without gaps", async () => {
   const first = await listDatasets(world.ctx, { limit: 3 });
   expect(first.items).toHaveLength(3);
   const second = await listDatasets(world.ctx, { limit: 100, cursor: first.nextCursor ?? undefined });
-  expect(first.items.length + second.items.length).toBe(await world.services.db.dataset.count({ where: { orgId: world.ctx.orgId } }));
+  expect(first.items.length + second.items.length).toBe(
+    await world.services.db.dataset.count({ where: { orgId: world.ctx.orgId } }),
+  );
   expect(second.nextCursor).toBeNull();
 });
 

@@ -1,4 +1,4 @@
-import { datasetFormats, type DatasetProfile, type Split, splits } from "@grove/contracts/datasets";
+import { type DatasetProfile, datasetFormats, type Split, splits } from "@grove/contracts/datasets";
 import { type ErrorCode, type Failure, fail, ok, type Result } from "@grove/contracts/errors";
 import type { Dataset } from "@grove/db";
 import type { PutFailure } from "@grove/storage";
@@ -15,7 +15,10 @@ type IngestProblem = "dataset_file_invalid" | "dataset_empty" | "storage_full";
  * Reads an uploaded file twice: once to check and count it, once to write each split as rows that training and evaluation
  * read straight. May run again at any point. A bad file ends as a failed row that says why; its objects are removed.
  */
-export async function ingestDataset(services: Services, datasetId: string): Promise<Result<null, IngestProblem | "dataset_not_found">> {
+export async function ingestDataset(
+  services: Services,
+  datasetId: string,
+): Promise<Result<null, IngestProblem | "dataset_not_found">> {
   const dataset = await services.db.dataset.findUnique({ where: { id: datasetId } });
   if (!dataset) return fail("dataset_not_found", "The data set was deleted before it was read.");
   if (dataset.status !== "profiling") return ok(null);
@@ -24,7 +27,10 @@ export async function ingestDataset(services: Services, datasetId: string): Prom
     await failDataset(services, datasetId, profile);
     return profile;
   }
-  const { count } = await services.db.dataset.updateMany({ where: { id: datasetId, status: "profiling" }, data: { status: "ready", profile: profile.value } });
+  const { count } = await services.db.dataset.updateMany({
+    where: { id: datasetId, status: "profiling" },
+    data: { status: "ready", profile: profile.value },
+  });
   if (count === 0) await removeIfDeleted(services, datasetId);
   return ok(null);
 }
@@ -41,11 +47,13 @@ export async function failDataset(services: Services, datasetId: string, failure
 async function ingest(services: Services, dataset: Dataset): Promise<Result<DatasetProfile, IngestProblem>> {
   const format = z.enum(datasetFormats).parse(dataset.format);
   const first = await services.storage.get(dataset.objectKey);
-  if (first === null) return fail("dataset_file_invalid", "The uploaded file is no longer in the object store. Upload it again.");
+  if (first === null)
+    return fail("dataset_file_invalid", "The uploaded file is no longer in the object store. Upload it again.");
   const profile = await profileTable(format, first, dataset.splitSeed);
   if (!profile.ok) return profile;
   const second = await services.storage.get(dataset.objectKey);
-  if (second === null) return fail("dataset_file_invalid", "The uploaded file vanished from the object store. Upload it again.");
+  if (second === null)
+    return fail("dataset_file_invalid", "The uploaded file vanished from the object store. Upload it again.");
   const { columns, batches } = readTable(format, second);
   const by = profile.value.splitBy === "column" ? { column: () => splitColumn(columns) } : { seed: dataset.splitSeed };
   const writers = await openWriters(services, dataset.id);
@@ -59,14 +67,21 @@ async function ingest(services: Services, dataset: Dataset): Promise<Result<Data
   }
   for (const split of splits) {
     const stored = await writers[split].end();
-    if (!stored.ok) return stored.code === "storage_full" ? fail("storage_full", stored.message) : fail("dataset_file_invalid", stored.message);
+    if (!stored.ok)
+      return stored.code === "storage_full"
+        ? fail("storage_full", stored.message)
+        : fail("dataset_file_invalid", stored.message);
   }
   return profile;
 }
 
 function sideOf(row: TableRow, by: { column: () => number } | { seed: number }): Split {
   if ("column" in by) return splitOf(row, [], { column: by.column() });
-  return splitOf(row, row.cells.map((cell) => hash53(cell)), by);
+  return splitOf(
+    row,
+    row.cells.map((cell) => hash53(cell)),
+    by,
+  );
 }
 
 type Writer = { write(text: string): Promise<boolean>; end(): Promise<Result<unknown, PutFailure>> };

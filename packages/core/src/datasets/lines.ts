@@ -9,7 +9,10 @@ const NEWLINE = 10;
 export const MAX_LINE_BYTES = 16 << 20; // what one row may hold, so that one bad quote cannot pull a whole file into memory
 
 /** Splits at line ends, so no character is ever cut, and refuses what is not UTF-8 text with the line it is on. A BOM is dropped. */
-export async function* lineBlocks(source: AsyncIterable<Uint8Array>, maxLineBytes = MAX_LINE_BYTES): AsyncGenerator<Result<LineBlock, LineProblem>> {
+export async function* lineBlocks(
+  source: AsyncIterable<Uint8Array>,
+  maxLineBytes = MAX_LINE_BYTES,
+): AsyncGenerator<Result<LineBlock, LineProblem>> {
   let carry: Buffer[] = [];
   let carried = 0;
   let line = 1;
@@ -34,7 +37,11 @@ export async function* lineBlocks(source: AsyncIterable<Uint8Array>, maxLineByte
       carry.push(Buffer.from(chunk));
       carried += chunk.byteLength;
       if (carried > maxLineBytes) {
-        yield fail("dataset_file_invalid", `Line ${line} is longer than ${maxLineBytes / 2 ** 20} MB. Is this a text file with one row a line?`, { line });
+        yield fail(
+          "dataset_file_invalid",
+          `Line ${line} is longer than ${maxLineBytes / 2 ** 20} MB. Is this a text file with one row a line?`,
+          { line },
+        );
         return;
       }
       continue;
@@ -53,8 +60,14 @@ function findBadText(bytes: Buffer, firstLine: number): Result<never, LineProble
     const newline = bytes.indexOf(NEWLINE, start);
     const end = newline === -1 ? bytes.byteLength : newline;
     const text = bytes.subarray(start, end);
-    if (!isUtf8(text)) return fail("dataset_file_invalid", `Line ${line} is not UTF-8 text. Save the file as UTF-8 and upload it again.`, { line });
-    if (text.includes(0)) return fail("dataset_file_invalid", `Line ${line} holds a NUL byte. Is this a text file?`, { line });
+    if (!isUtf8(text))
+      return fail(
+        "dataset_file_invalid",
+        `Line ${line} is not UTF-8 text. Save the file as UTF-8 and upload it again.`,
+        { line },
+      );
+    if (text.includes(0))
+      return fail("dataset_file_invalid", `Line ${line} holds a NUL byte. Is this a text file?`, { line });
     start = end + 1;
   }
   return null;

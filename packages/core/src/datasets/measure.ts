@@ -8,7 +8,13 @@ import { loadTokenCounter, type TokenCounter } from "./tokens.ts";
 export type Example = { prompt: string; completion: string };
 export type ExampleLength = { total: number; completion: number };
 /** `rows` holds the lengths of the measured rows that have an answer; `lengths.total` and `trainable` are scaled to all rows. */
-export type Measured = { lengths: TokenLengths; rows: ExampleLength[]; trainable: number; contextLength: number; count: (prompt: string, completion: string) => number };
+export type Measured = {
+  lengths: TokenLengths;
+  rows: ExampleLength[];
+  trainable: number;
+  contextLength: number;
+  count: (prompt: string, completion: string) => number;
+};
 export type MeasureRequest = {
   key: string[]; // what the measurement depends on; the data set's rows never change
   rows: number;
@@ -26,10 +32,16 @@ const measurements = new Map<string, Promise<Measured>>();
  * Token lengths over the training split: of every row up to 20,000, of an even sample above. Kept in memory, so that the
  * quote after a preview costs nothing.
  */
-export async function measureTraining(services: Pick<Services, "settings">, request: MeasureRequest): Promise<Result<Measured, "config_invalid">> {
+export async function measureTraining(
+  services: Pick<Services, "settings">,
+  request: MeasureRequest,
+): Promise<Result<Measured, "config_invalid">> {
   const base = services.settings.baseModel;
   const counter = await loadTokenCounter(base.path);
-  if (request.promptFormat === "chat" && !counter.hasChatTemplate) return fail("config_invalid", `${base.id} has no chat template. Choose the prompt format "raw".`, { field: "promptFormat" });
+  if (request.promptFormat === "chat" && !counter.hasChatTemplate)
+    return fail("config_invalid", `${base.id} has no chat template. Choose the prompt format "raw".`, {
+      field: "promptFormat",
+    });
   const key = JSON.stringify([base.path, ...request.key]);
   const before = measurements.get(key);
   if (before) return ok(await before);
@@ -64,7 +76,13 @@ async function measure(counter: TokenCounter, request: MeasureRequest): Promise<
     trainable: Math.round(rows.length * scale),
     contextLength: counter.contextLength,
     count: (prompt, completion) => lengthOf(counter, request.promptFormat, prompt, completion).total,
-    lengths: { p50: percentile(ordered, 0.5), p95: percentile(ordered, 0.95), max: ordered.at(-1) ?? 0, total: Math.round(total * scale), rowsMeasured: measured },
+    lengths: {
+      p50: percentile(ordered, 0.5),
+      p95: percentile(ordered, 0.95),
+      max: ordered.at(-1) ?? 0,
+      total: Math.round(total * scale),
+      rowsMeasured: measured,
+    },
   };
 }
 

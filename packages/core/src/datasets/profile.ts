@@ -1,7 +1,7 @@
-import { datasetProfile, type DatasetFormat, type DatasetProfile, type Split } from "@grove/contracts/datasets";
+import { type DatasetFormat, type DatasetProfile, datasetProfile, type Split } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { ColumnStats } from "./column-stats.ts";
-import { hash53, HashSet53, hashRow } from "./hash.ts";
+import { HashSet53, hash53, hashRow } from "./hash.ts";
 import { namedSplit, noRows, randomSplit, splitColumn } from "./split.ts";
 import { readTable, type TableProblem, type TableRow } from "./table.ts";
 import { cut } from "./text.ts";
@@ -12,7 +12,11 @@ const SAMPLE_BUDGET = 2_000_000; // characters over all samples, for files of hu
 const MAX_ROWS = 20_000_000; // bounds the memory that finding duplicates takes
 
 /** One pass over the file: every row is checked, nothing is kept but counts. */
-export async function profileTable(format: DatasetFormat, source: AsyncIterable<Uint8Array>, seed: number): Promise<Result<DatasetProfile, TableProblem>> {
+export async function profileTable(
+  format: DatasetFormat,
+  source: AsyncIterable<Uint8Array>,
+  seed: number,
+): Promise<Result<DatasetProfile, TableProblem>> {
   const table = readTable(format, source);
   const profiler = new Profiler(table.columns, seed);
   for await (const batch of table.batches) {
@@ -47,11 +51,17 @@ class Profiler {
   }
 
   add(rows: TableRow[]): Result<never, TableProblem> | null {
-    while (this.#stats.length < this.#columns.length) this.#stats.push(new ColumnStats(this.#columns[this.#stats.length] ?? ""));
+    while (this.#stats.length < this.#columns.length)
+      this.#stats.push(new ColumnStats(this.#columns[this.#stats.length] ?? ""));
     const split = splitColumn(this.#columns);
     for (const row of rows) this.#addRow(row, split);
     const last = rows.at(-1);
-    if (this.#rows > MAX_ROWS && last) return fail("dataset_file_invalid", `The file has more than ${MAX_ROWS.toLocaleString("en")} rows, which is the limit here.`, { line: last.line });
+    if (this.#rows > MAX_ROWS && last)
+      return fail(
+        "dataset_file_invalid",
+        `The file has more than ${MAX_ROWS.toLocaleString("en")} rows, which is the limit here.`,
+        { line: last.line },
+      );
     return null;
   }
 
@@ -61,7 +71,11 @@ class Profiler {
     const unnamed = this.#unnamed;
     if (namedRows > 0 && unnamed) {
       const said = unnamed.cell === "" ? "is empty" : `says "${cut(unnamed.cell, 80)}"`;
-      return fail("dataset_file_invalid", `Line ${unnamed.line}: the split column ${said}. Use train, validation or test in every row, or give the column another name.`, { line: unnamed.line });
+      return fail(
+        "dataset_file_invalid",
+        `Line ${unnamed.line}: the split column ${said}. Use train, validation or test in every row, or give the column another name.`,
+        { line: unnamed.line },
+      );
     }
     const byColumn = column !== -1 && namedRows > 0;
     return ok(
@@ -97,6 +111,8 @@ class Profiler {
 
   #cutSamples(): Record<string, string>[] {
     const each = Math.min(SAMPLE_CHARACTERS, Math.floor(SAMPLE_BUDGET / (SAMPLES * this.#columns.length)));
-    return this.#samples.map((cells) => Object.fromEntries(this.#columns.map((name, i) => [name, cut(cells[i] ?? "", each)])));
+    return this.#samples.map((cells) =>
+      Object.fromEntries(this.#columns.map((name, i) => [name, cut(cells[i] ?? "", each)])),
+    );
   }
 }

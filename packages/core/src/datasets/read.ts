@@ -26,11 +26,20 @@ export async function findDataset(ctx: OrgCtx, id: string): Promise<Result<Datas
 }
 
 /** A data set that a job or an evaluation was made from stays: their results would mean nothing without it. */
-export async function deleteDataset(ctx: OrgCtx, id: string): Promise<Result<null, "dataset_not_found" | "dataset_in_use">> {
+export async function deleteDataset(
+  ctx: OrgCtx,
+  id: string,
+): Promise<Result<null, "dataset_not_found" | "dataset_in_use">> {
   const row = await findDataset(ctx, id);
   if (!row.ok) return row;
-  const { count } = await ctx.db.dataset.deleteMany({ where: { id, orgId: ctx.orgId, jobs: { none: {} }, evals: { none: {} } } });
-  if (count === 0) return fail("dataset_in_use", `"${row.value.name}" was used by a job or an evaluation, so it is kept as their record.`);
+  const { count } = await ctx.db.dataset.deleteMany({
+    where: { id, orgId: ctx.orgId, jobs: { none: {} }, evals: { none: {} } },
+  });
+  if (count === 0)
+    return fail(
+      "dataset_in_use",
+      `"${row.value.name}" was used by a job or an evaluation, so it is kept as their record.`,
+    );
   await ctx.storage.deletePrefix(`datasets/${id}/`);
   return ok(null);
 }

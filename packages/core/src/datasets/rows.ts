@@ -15,7 +15,8 @@ export async function* readRows(
 ): AsyncGenerator<DatasetRow> {
   const columns = datasetProfile.parse(dataset.profile).columns.map((column) => column.name);
   const source = await services.storage.get(splitKey(dataset.id, choice.split));
-  if (source === null) throw new Error(`Data set ${dataset.id} is not ready: its ${choice.split} rows are not in the object store.`);
+  if (source === null)
+    throw new Error(`Data set ${dataset.id} is not ready: its ${choice.split} rows are not in the object store.`);
   let left = choice.limit ?? Number.POSITIVE_INFINITY;
   for await (const block of lineBlocks(source, Number.POSITIVE_INFINITY)) {
     if (!block.ok) throw new Error(`Stored rows of data set ${dataset.id} are damaged: ${block.message}`);

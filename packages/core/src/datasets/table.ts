@@ -17,7 +17,10 @@ export function readTable(format: DatasetFormat, source: AsyncIterable<Uint8Arra
   return { columns, batches: format === "csv" ? csvRows(source, columns) : jsonRows(source, columns) };
 }
 
-async function* csvRows(source: AsyncIterable<Uint8Array>, columns: string[]): AsyncGenerator<Result<TableRow[], TableProblem>> {
+async function* csvRows(
+  source: AsyncIterable<Uint8Array>,
+  columns: string[],
+): AsyncGenerator<Result<TableRow[], TableProblem>> {
   let reader: CsvReader | null = null;
   let header = false;
   let rows = 0;
@@ -30,7 +33,12 @@ async function* csvRows(source: AsyncIterable<Uint8Array>, columns: string[]): A
       header = true;
     }
     const uneven = records.find((record) => record.cells.length !== columns.length);
-    if (uneven) return fail("dataset_file_invalid", `Line ${uneven.line} has ${cellCount(uneven.cells.length)}, the header has ${columns.length}. A cell that holds the delimiter or a line break must stand in quotes.`, { line: uneven.line });
+    if (uneven)
+      return fail(
+        "dataset_file_invalid",
+        `Line ${uneven.line} has ${cellCount(uneven.cells.length)}, the header has ${columns.length}. A cell that holds the delimiter or a line break must stand in quotes.`,
+        { line: uneven.line },
+      );
     rows += records.length;
     return ok(records);
   }
@@ -69,15 +77,30 @@ function takeHeader(record: CsvRecord, columns: string[]): Result<never, TablePr
 }
 
 function addColumn(columns: string[], name: string, line: number): Result<never, TableProblem> | null {
-  if (columns.includes(name)) return fail("dataset_file_invalid", `Line ${line}: the column name "${name}" stands twice in the header. Every column needs a name of its own.`, { line });
-  if (name.length > MAX_COLUMN_NAME) return fail("dataset_file_invalid", `Line ${line}: a column name is longer than ${MAX_COLUMN_NAME} characters. Is the first line really a header?`, { line });
-  if (name === "__proto__") return fail("dataset_file_invalid", `Line ${line}: a column cannot be named __proto__.`, { line });
-  if (columns.length === MAX_COLUMNS) return fail("dataset_file_invalid", `Line ${line}: there are more than ${MAX_COLUMNS} columns.`, { line });
+  if (columns.includes(name))
+    return fail(
+      "dataset_file_invalid",
+      `Line ${line}: the column name "${name}" stands twice in the header. Every column needs a name of its own.`,
+      { line },
+    );
+  if (name.length > MAX_COLUMN_NAME)
+    return fail(
+      "dataset_file_invalid",
+      `Line ${line}: a column name is longer than ${MAX_COLUMN_NAME} characters. Is the first line really a header?`,
+      { line },
+    );
+  if (name === "__proto__")
+    return fail("dataset_file_invalid", `Line ${line}: a column cannot be named __proto__.`, { line });
+  if (columns.length === MAX_COLUMNS)
+    return fail("dataset_file_invalid", `Line ${line}: there are more than ${MAX_COLUMNS} columns.`, { line });
   columns.push(name);
   return null;
 }
 
-async function* jsonRows(source: AsyncIterable<Uint8Array>, columns: string[]): AsyncGenerator<Result<TableRow[], TableProblem>> {
+async function* jsonRows(
+  source: AsyncIterable<Uint8Array>,
+  columns: string[],
+): AsyncGenerator<Result<TableRow[], TableProblem>> {
   const places = new Map<string, number>();
   let rows = 0;
 
@@ -114,15 +137,27 @@ async function* jsonRows(source: AsyncIterable<Uint8Array>, columns: string[]): 
   else if (columns.length === 0) yield fail("dataset_empty", "Every line is an empty object: there are no columns.");
 }
 
-function readObject(text: string, line: number, place: (name: string, line: number) => Result<number, TableProblem>): Result<TableRow, TableProblem> {
+function readObject(
+  text: string,
+  line: number,
+  place: (name: string, line: number) => Result<number, TableProblem>,
+): Result<TableRow, TableProblem> {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return fail("dataset_file_invalid", `Line ${line} is not valid JSON: ${error instanceof Error ? error.message : String(error)}`, { line });
+    return fail(
+      "dataset_file_invalid",
+      `Line ${line} is not valid JSON: ${error instanceof Error ? error.message : String(error)}`,
+      { line },
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return fail("dataset_file_invalid", `Line ${line} is not a JSON object, but ${describe(value)}. Every line must be an object like {"text": "…", "label": "…"}.`, { line });
+    return fail(
+      "dataset_file_invalid",
+      `Line ${line} is not a JSON object, but ${describe(value)}. Every line must be an object like {"text": "…", "label": "…"}.`,
+      { line },
+    );
   }
   const cells: string[] = [];
   for (const [name, cell] of Object.entries(value)) {
@@ -131,8 +166,15 @@ function readObject(text: string, line: number, place: (name: string, line: numb
     while (cells.length < at.value) cells.push("");
     cells[at.value] = cellText(cell);
   }
-  const broken = text.includes("\\u") && [...Object.keys(value), ...cells].some((cell) => cell.includes("\0") || /\p{Surrogate}/u.test(cell));
-  if (broken) return fail("dataset_file_invalid", `Line ${line} holds a \\u escape that is no character (\\u0000 or half of a pair).`, { line });
+  const broken =
+    text.includes("\\u") &&
+    [...Object.keys(value), ...cells].some((cell) => cell.includes("\0") || /\p{Surrogate}/u.test(cell));
+  if (broken)
+    return fail(
+      "dataset_file_invalid",
+      `Line ${line} holds a \\u escape that is no character (\\u0000 or half of a pair).`,
+      { line },
+    );
   return ok({ line, cells });
 }
 

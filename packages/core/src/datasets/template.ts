@@ -35,15 +35,40 @@ export function checkTemplate(config: RenderConfig, columns: string[]): Result<n
   if (!parts.ok) return parts;
   const named = templateColumns(config.promptTemplate);
   const missing = named.find((name) => !columns.includes(name));
-  if (missing !== undefined) return fail("template_column_missing", `The template names the column "${missing}", which the data set does not have. ${known(missing, columns)} Literal braces are written {{ and }}.`, { field });
-  if (!columns.includes(config.targetColumn)) return fail("target_column_missing", `The data set has no column "${config.targetColumn}" to learn. ${known(config.targetColumn, columns)}`, { field: "targetColumn" });
-  if (named.includes(config.targetColumn)) return fail("config_invalid", `The template shows the column "${config.targetColumn}", which is the answer to be learnt: the model would only copy it. Take {${config.targetColumn}} out of the template.`, { field });
-  if (named.length === 0) return fail("config_invalid", `The template names no column, so every prompt would be the same. Put at least one in, for example {${columns.find((name) => name !== config.targetColumn) ?? "text"}}.`, { field });
+  if (missing !== undefined)
+    return fail(
+      "template_column_missing",
+      `The template names the column "${missing}", which the data set does not have. ${known(missing, columns)} Literal braces are written {{ and }}.`,
+      { field },
+    );
+  if (!columns.includes(config.targetColumn))
+    return fail(
+      "target_column_missing",
+      `The data set has no column "${config.targetColumn}" to learn. ${known(config.targetColumn, columns)}`,
+      { field: "targetColumn" },
+    );
+  if (named.includes(config.targetColumn))
+    return fail(
+      "config_invalid",
+      `The template shows the column "${config.targetColumn}", which is the answer to be learnt: the model would only copy it. Take {${config.targetColumn}} out of the template.`,
+      { field },
+    );
+  if (named.length === 0)
+    return fail(
+      "config_invalid",
+      `The template names no column, so every prompt would be the same. Put at least one in, for example {${columns.find((name) => name !== config.targetColumn) ?? "text"}}.`,
+      { field },
+    );
   return ok(null);
 }
 
 /** Prompt and completion of each row of a split; the config has been checked. */
-export async function* renderRows(services: Pick<Services, "storage">, dataset: Pick<Dataset, "id" | "profile">, config: RenderConfig, split: Split): AsyncGenerator<Rendered> {
+export async function* renderRows(
+  services: Pick<Services, "storage">,
+  dataset: Pick<Dataset, "id" | "profile">,
+  config: RenderConfig,
+  split: Split,
+): AsyncGenerator<Rendered> {
   const parts = parseTemplate(config.promptTemplate);
   if (!parts.ok) throw new Error(parts.message);
   for await (const { index, values } of readRows(services, dataset, { split })) {
@@ -51,7 +76,10 @@ export async function* renderRows(services: Pick<Services, "storage">, dataset: 
   }
 }
 
-export async function previewTemplate(ctx: OrgCtx, input: PreviewTemplateInput): Promise<Result<TemplatePreview, TemplateProblem | "dataset_not_found" | "dataset_not_ready">> {
+export async function previewTemplate(
+  ctx: OrgCtx,
+  input: PreviewTemplateInput,
+): Promise<Result<TemplatePreview, TemplateProblem | "dataset_not_found" | "dataset_not_ready">> {
   const dataset = await findReadyDataset(ctx, input.datasetId);
   if (!dataset.ok) return dataset;
   const checked = checkTemplate(input, columnNames(dataset.value));
@@ -71,11 +99,17 @@ export async function previewTemplate(ctx: OrgCtx, input: PreviewTemplateInput):
   return ok({ examples, lengths: measured.value.lengths });
 }
 
-export async function findReadyDataset(ctx: OrgCtx, id: string): Promise<Result<Dataset, "dataset_not_found" | "dataset_not_ready">> {
+export async function findReadyDataset(
+  ctx: OrgCtx,
+  id: string,
+): Promise<Result<Dataset, "dataset_not_found" | "dataset_not_ready">> {
   const dataset = await findDataset(ctx, id);
   if (!dataset.ok) return dataset;
   if (dataset.value.status === "ready") return dataset;
-  const why = dataset.value.status === "failed" ? `could not be read: ${dataset.value.errorMessage ?? ""} Upload a corrected file.` : "is still being read. Try again in a moment.";
+  const why =
+    dataset.value.status === "failed"
+      ? `could not be read: ${dataset.value.errorMessage ?? ""} Upload a corrected file.`
+      : "is still being read. Try again in a moment.";
   return fail("dataset_not_ready", `The data set "${dataset.value.name}" ${why}`, { field: "datasetId" });
 }
 
@@ -117,7 +151,8 @@ function parseTemplate(template: string): Result<Part[], "config_invalid"> {
     } else {
       const end = template.indexOf("}", at);
       const column = template.slice(at + 1, end).trim();
-      if (end === -1 || column.includes("{")) return unbalanced(template, at, "opens a placeholder that is never closed");
+      if (end === -1 || column.includes("{"))
+        return unbalanced(template, at, "opens a placeholder that is never closed");
       if (column === "") return unbalanced(template, at, "opens a placeholder with no column name");
       if (text !== "") parts.push({ text });
       text = "";
@@ -131,5 +166,9 @@ function parseTemplate(template: string): Result<Part[], "config_invalid"> {
 
 function unbalanced(template: string, at: number, what: string): Result<never, "config_invalid"> {
   const line = template.slice(0, at).split("\n").length;
-  return fail("config_invalid", `In the prompt template, the brace on line ${line} ("${template.slice(at, at + 20)}") ${what}. Literal braces are written {{ and }}.`, { field: "promptTemplate" });
+  return fail(
+    "config_invalid",
+    `In the prompt template, the brace on line ${line} ("${template.slice(at, at + 20)}") ${what}. Literal braces are written {{ and }}.`,
+    { field: "promptTemplate" },
+  );
 }

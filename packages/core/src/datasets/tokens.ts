@@ -14,8 +14,16 @@ export type TokenCounter = {
 };
 
 const modelConfig = z.object({ max_position_embeddings: z.int().positive().default(2048) });
-const specialText = z.union([z.string(), z.object({ content: z.string() }).transform((token) => token.content)]).nullish();
-const tokenizerConfig = z.object({ chat_template: z.unknown(), bos_token: specialText, eos_token: specialText, unk_token: specialText, pad_token: specialText });
+const specialText = z
+  .union([z.string(), z.object({ content: z.string() }).transform((token) => token.content)])
+  .nullish();
+const tokenizerConfig = z.object({
+  chat_template: z.unknown(),
+  bos_token: specialText,
+  eos_token: specialText,
+  unk_token: specialText,
+  pad_token: specialText,
+});
 const namedTemplates = z.array(z.object({ name: z.string(), template: z.string() }));
 
 const loaded = new Map<string, Promise<TokenCounter>>();
@@ -36,8 +44,16 @@ async function load(basePath: string): Promise<TokenCounter> {
   );
   const config = tokenizerConfig.parse(configFile);
   const template = chatTemplate(config.chat_template);
-  const tokenizer = new Tokenizer(z.record(z.string(), z.unknown()).parse(tokenizerFile), z.record(z.string(), z.unknown()).parse(configFile));
-  const special = { bos_token: config.bos_token ?? "", eos_token: config.eos_token ?? "", unk_token: config.unk_token ?? "", pad_token: config.pad_token ?? "" };
+  const tokenizer = new Tokenizer(
+    z.record(z.string(), z.unknown()).parse(tokenizerFile),
+    z.record(z.string(), z.unknown()).parse(configFile),
+  );
+  const special = {
+    bos_token: config.bos_token ?? "",
+    eos_token: config.eos_token ?? "",
+    unk_token: config.unk_token ?? "",
+    pad_token: config.pad_token ?? "",
+  };
 
   function oneTurn(prompt: string): string {
     if (template === null) throw new Error("The base model has no chat template.");
@@ -48,7 +64,8 @@ async function load(basePath: string): Promise<TokenCounter> {
     contextLength: modelConfig.parse(modelFile).max_position_embeddings,
     hasChatTemplate: template !== null,
     countPrompt(prompt, format) {
-      const encoded = format === "raw" ? tokenizer.encode(prompt) : tokenizer.encode(oneTurn(prompt), { add_special_tokens: false });
+      const encoded =
+        format === "raw" ? tokenizer.encode(prompt) : tokenizer.encode(oneTurn(prompt), { add_special_tokens: false });
       return Math.max(1, encoded.ids.length);
     },
     countCompletion(prompt, completion, format) {

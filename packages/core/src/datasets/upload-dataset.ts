@@ -1,4 +1,4 @@
-import { uploadDatasetInput, type DatasetView, type UploadDatasetInput } from "@grove/contracts/datasets";
+import { type DatasetView, type UploadDatasetInput, uploadDatasetInput } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { datasetIngest } from "@grove/contracts/messages";
 import type { PutFailure } from "@grove/storage";
@@ -14,7 +14,11 @@ type UploadProblem = PutFailure | "dataset_format_unknown" | "dataset_empty";
  * Streams the file into the object store, then writes the row and asks a worker to read it. The row is last: an upload
  * that breaks off, is too large or of a wrong kind leaves nothing. Where the queue is down the worker's sweep finds the row.
  */
-export async function uploadDataset(ctx: OrgCtx, input: UploadDatasetInput, body: AsyncIterable<Uint8Array>): Promise<Result<DatasetView, UploadProblem>> {
+export async function uploadDataset(
+  ctx: OrgCtx,
+  input: UploadDatasetInput,
+  body: AsyncIterable<Uint8Array>,
+): Promise<Result<DatasetView, UploadProblem>> {
   const { name, fileName, splitSeed } = uploadDatasetInput.parse(input);
   const opened = await openBody(body);
   if (!opened.ok) return opened;
@@ -27,7 +31,20 @@ export async function uploadDataset(ctx: OrgCtx, input: UploadDatasetInput, body
   if (!stored.ok) return stored;
   try {
     const { bytes, sha256 } = stored.value;
-    const row = await ctx.db.dataset.create({ data: { id, orgId: ctx.orgId, name, fileName, format: format.value, status: "profiling", bytes, sha256, objectKey, splitSeed } });
+    const row = await ctx.db.dataset.create({
+      data: {
+        id,
+        orgId: ctx.orgId,
+        name,
+        fileName,
+        format: format.value,
+        status: "profiling",
+        bytes,
+        sha256,
+        objectKey,
+        splitSeed,
+      },
+    });
     await ctx.queues.send(datasetIngest, { datasetId: id });
     return ok(toDatasetView(row));
   } catch (error) {
@@ -39,7 +56,9 @@ export async function uploadDataset(ctx: OrgCtx, input: UploadDatasetInput, body
 type Opened = { head: Uint8Array; whole: AsyncIterable<Uint8Array> };
 
 /** Looks at the first bytes without losing them. */
-async function openBody(body: AsyncIterable<Uint8Array>): Promise<Result<Opened, "upload_interrupted" | "dataset_empty">> {
+async function openBody(
+  body: AsyncIterable<Uint8Array>,
+): Promise<Result<Opened, "upload_interrupted" | "dataset_empty">> {
   const chunks = body[Symbol.asyncIterator]();
   let first: IteratorResult<Uint8Array>;
   try {

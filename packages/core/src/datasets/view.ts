@@ -1,4 +1,4 @@
-import { datasetFormats, datasetProfile, datasetStatuses, type DatasetView } from "@grove/contracts/datasets";
+import { type DatasetView, datasetFormats, datasetProfile, datasetStatuses } from "@grove/contracts/datasets";
 import type { Dataset } from "@grove/db";
 import { z } from "zod";
 
@@ -14,7 +14,8 @@ export function toDatasetView(row: Dataset): DatasetView {
     bytes: Number(row.bytes),
     status: status.parse(row.status),
     profile: row.profile === null ? null : datasetProfile.parse(row.profile),
-    error: row.errorCode === null ? null : { code: row.errorCode, message: row.errorMessage ?? "", line: row.errorLine },
+    error:
+      row.errorCode === null ? null : { code: row.errorCode, message: row.errorMessage ?? "", line: row.errorLine },
     splitSeed: row.splitSeed,
     createdAt: row.createdAt,
   };

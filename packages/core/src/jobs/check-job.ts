@@ -5,7 +5,12 @@ import type { Dataset } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
 import { checkTemplate, columnNames, findReadyDataset, type TemplateProblem } from "../datasets/template.ts";
 
-export type JobProblem = "dataset_not_found" | "dataset_not_ready" | "dataset_too_small" | "base_model_not_found" | TemplateProblem;
+export type JobProblem =
+  | "dataset_not_found"
+  | "dataset_not_ready"
+  | "dataset_too_small"
+  | "base_model_not_found"
+  | TemplateProblem;
 
 export const FEWEST_TRAINING_ROWS = 10;
 
@@ -15,14 +20,25 @@ export async function checkJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
   if (!found.ok) return found;
   const { config } = input;
   const base = ctx.settings.baseModel.id;
-  if (config.baseModel !== base) return fail("base_model_not_found", `The base model "${config.baseModel}" is not installed here. This installation has "${base}".`, { field: "config.baseModel" });
+  if (config.baseModel !== base)
+    return fail(
+      "base_model_not_found",
+      `The base model "${config.baseModel}" is not installed here. This installation has "${base}".`,
+      { field: "config.baseModel" },
+    );
   const template = checkTemplate(config, columnNames(found.value));
   if (!template.ok) return { ...template, field: `config.${template.field ?? "promptTemplate"}` };
   const enough = checkSize(found.value, config);
   if (!enough.ok) return enough;
-  const repository = await ctx.db.repository.findUnique({ where: { orgId_name: { orgId: ctx.orgId, name: input.repository } } });
+  const repository = await ctx.db.repository.findUnique({
+    where: { orgId_name: { orgId: ctx.orgId, name: input.repository } },
+  });
   if (repository && repository.baseModel !== config.baseModel) {
-    return fail("config_invalid", `The repository "${repository.name}" holds adapters of ${repository.baseModel}. Choose another repository for ${config.baseModel}.`, { field: "repository" });
+    return fail(
+      "config_invalid",
+      `The repository "${repository.name}" holds adapters of ${repository.baseModel}. Choose another repository for ${config.baseModel}.`,
+      { field: "repository" },
+    );
   }
   return found;
 }
@@ -32,12 +48,20 @@ function checkSize(dataset: Dataset, config: JobConfig): Result<null, "dataset_t
   const { train } = profile.splitRows;
   if (train < FEWEST_TRAINING_ROWS) {
     const of = train === profile.rows ? "" : ` of its ${profile.rows} rows`;
-    return fail("dataset_too_small", `"${dataset.name}" has ${train === 1 ? "1 training row" : `${train} training rows`}${of}, too few to learn from: at least ${FEWEST_TRAINING_ROWS} are needed, and a few hundred make a good start.`, { field: "datasetId" });
+    return fail(
+      "dataset_too_small",
+      `"${dataset.name}" has ${train === 1 ? "1 training row" : `${train} training rows`}${of}, too few to learn from: at least ${FEWEST_TRAINING_ROWS} are needed, and a few hundred make a good start.`,
+      { field: "datasetId" },
+    );
   }
   const empty = profile.columns.find((column) => column.name === config.targetColumn)?.empty ?? 0;
   const answered = profile.rows - empty;
   if (answered < FEWEST_TRAINING_ROWS) {
-    return fail("dataset_too_small", `The column "${config.targetColumn}" is empty in ${empty} of ${profile.rows} rows: there are only ${answered} answers to learn from, and at least ${FEWEST_TRAINING_ROWS} are needed.`, { field: "config.targetColumn" });
+    return fail(
+      "dataset_too_small",
+      `The column "${config.targetColumn}" is empty in ${empty} of ${profile.rows} rows: there are only ${answered} answers to learn from, and at least ${FEWEST_TRAINING_ROWS} are needed.`,
+      { field: "config.targetColumn" },
+    );
   }
   return ok(null);
 }

@@ -6,7 +6,7 @@ import { isUniqueViolation } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
 import { measureTraining } from "../datasets/measure.ts";
 import { renderRows, trainingRows } from "../datasets/template.ts";
-import { priceTraining, prices } from "../usage/prices.ts";
+import { prices, priceTraining } from "../usage/prices.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
 import { trainingTokens } from "./quote.ts";
 import { type JobRow, jobParts, toJobViews } from "./view.ts";
@@ -15,7 +15,10 @@ import { type JobRow, jobParts, toJobViews } from "./view.ts";
  * Writes the row, then sends the message; where the queue is down the worker's sweep sends it later. The same key with the
  * same input is the same job, however often and however concurrently it is asked for.
  */
-export async function createJob(ctx: OrgCtx, input: CreateJobInput): Promise<Result<JobView, JobProblem | "idempotency_conflict">> {
+export async function createJob(
+  ctx: OrgCtx,
+  input: CreateJobInput,
+): Promise<Result<JobView, JobProblem | "idempotency_conflict">> {
   const inputHash = hashInput(input);
   const before = await findByKey(ctx, input.idempotencyKey);
   if (before) return sameJob(ctx, before, inputHash);
@@ -46,7 +49,11 @@ export async function quoteJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
   });
   if (!measured.ok) return { ...measured, field: "config.promptFormat" };
   const trainTokens = trainingTokens(measured.value, hyperparameters);
-  return ok({ trainTokens, priceMicroUsd: priceTraining(BigInt(trainTokens)), pricePerMillionTokensMicroUsd: prices.trainPerMillion });
+  return ok({
+    trainTokens,
+    priceMicroUsd: priceTraining(BigInt(trainTokens)),
+    pricePerMillionTokensMicroUsd: prices.trainPerMillion,
+  });
 }
 
 async function insertJob(ctx: OrgCtx, input: CreateJobInput, inputHash: string): Promise<JobRow> {
@@ -55,19 +62,35 @@ async function insertJob(ctx: OrgCtx, input: CreateJobInput, inputHash: string):
   await ctx.db.repository.createMany({ data: [{ orgId, name, baseModel: config.baseModel }], skipDuplicates: true });
   const repository = await ctx.db.repository.findUniqueOrThrow({ where: { orgId_name: { orgId, name } } });
   return ctx.db.job.create({
-    data: { orgId, datasetId, repositoryId: repository.id, name: input.name ?? name, status: "queued", config, idempotencyKey: input.idempotencyKey ?? null, inputHash },
+    data: {
+      orgId,
+      datasetId,
+      repositoryId: repository.id,
+      name: input.name ?? name,
+      status: "queued",
+      config,
+      idempotencyKey: input.idempotencyKey ?? null,
+      inputHash,
+    },
     include: jobParts,
   });
 }
 
 async function findByKey(ctx: OrgCtx, idempotencyKey: string | undefined): Promise<JobRow | null> {
   if (idempotencyKey === undefined) return null;
-  return ctx.db.job.findUnique({ where: { orgId_idempotencyKey: { orgId: ctx.orgId, idempotencyKey } }, include: jobParts });
+  return ctx.db.job.findUnique({
+    where: { orgId_idempotencyKey: { orgId: ctx.orgId, idempotencyKey } },
+    include: jobParts,
+  });
 }
 
 async function sameJob(ctx: OrgCtx, row: JobRow, inputHash: string): Promise<Result<JobView, "idempotency_conflict">> {
   if (row.inputHash === inputHash) return view(ctx, row);
-  return fail("idempotency_conflict", `The idempotency key was used before, for the job "${row.name}" with another input. Use a new key for a new job.`, { field: "idempotencyKey" });
+  return fail(
+    "idempotency_conflict",
+    `The idempotency key was used before, for the job "${row.name}" with another input. Use a new key for a new job.`,
+    { field: "idempotencyKey" },
+  );
 }
 
 async function view(ctx: OrgCtx, row: JobRow): Promise<Result<JobView, never>> {
@@ -84,6 +107,8 @@ function hashInput(input: CreateJobInput): string {
 /** JSON with sorted keys, so that the order in which a client wrote them does not matter. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === "object" && inner !== null && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
+    typeof inner === "object" && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
   );
 }

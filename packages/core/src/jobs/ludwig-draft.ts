@@ -58,9 +58,23 @@ export class LudwigDraft {
     };
     need(this.modelType !== null, "model_type", "model_type is missing: write model_type: llm.");
     need(this.baseModel !== null, "base_model", `base_model is missing: write base_model: ${this.surroundings.base}.`);
-    need(this.outputs.length === 1, "output_features", this.outputs.length === 0 ? "output_features is missing: name the column to be learnt." : "output_features must name exactly one column.");
-    need(this.template !== null || this.inputs.length === 1, "prompt.template", "prompt.template is missing: with it, or with exactly one input feature, it is clear what the prompt is.");
-    need(this.adapterSeen, "adapter", "adapter is missing: Grove trains LoRA adapters and never the whole base. Write adapter: {type: lora}.");
+    need(
+      this.outputs.length === 1,
+      "output_features",
+      this.outputs.length === 0
+        ? "output_features is missing: name the column to be learnt."
+        : "output_features must name exactly one column.",
+    );
+    need(
+      this.template !== null || this.inputs.length === 1,
+      "prompt.template",
+      "prompt.template is missing: with it, or with exactly one input feature, it is clear what the prompt is.",
+    );
+    need(
+      this.adapterSeen,
+      "adapter",
+      "adapter is missing: Grove trains LoRA adapters and never the whole base. Write adapter: {type: lora}.",
+    );
     return problems;
   }
 

@@ -14,7 +14,8 @@ export function featureRule(side: "inputs" | "outputs"): Rule {
       name: take(start),
       column: take((value, draft) => {
         const feature = draft[side].at(-1);
-        if (typeof value !== "string" || feature === undefined) return "column must be the name of a column, and stand after name.";
+        if (typeof value !== "string" || feature === undefined)
+          return "column must be the name of a column, and stand after name.";
         feature.name = value;
       }),
       type: only(["text"], "features are text here. A label is learnt as its text: write type: text."),

@@ -3,7 +3,10 @@ import type { LudwigDraft } from "./ludwig-draft.ts";
 
 /** Takes a value over, or says what is wrong with it. */
 export type Take = (value: unknown, draft: LudwigDraft, path: string[]) => string | undefined;
-export type Leaf = { kind: "take"; take: Take } | { kind: "only"; values: unknown[]; reason: string } | { kind: "ignore" };
+export type Leaf =
+  | { kind: "take"; take: Take }
+  | { kind: "only"; values: unknown[]; reason: string }
+  | { kind: "ignore" };
 export type Rule = Leaf | { kind: "keys"; keys: Record<string, Rule>; short?: Leaf } | { kind: "items"; item: Rule };
 
 /** `short`: what a plain value in the place of the keys means. */

@@ -1,7 +1,7 @@
 import type { LudwigDraft } from "./ludwig-draft.ts";
 import { featureRule } from "./ludwig-features.ts";
-import { trainerRule } from "./ludwig-trainer.ts";
 import { ignore, integer, keys, only, type Rule, take } from "./ludwig-rule.ts";
+import { trainerRule } from "./ludwig-trainer.ts";
 
 export type { Rule } from "./ludwig-rule.ts";
 
@@ -15,7 +15,8 @@ export const ludwigRules: Rule = keys({
     if (typeof value !== "string" || value === "") return "base_model must be the name of a model.";
     draft.baseModel = value;
     draft.from("baseModel", path);
-    if (value !== draft.surroundings.base) return `The base model "${value}" is not installed here. This installation has "${draft.surroundings.base}": write base_model: ${draft.surroundings.base}.`;
+    if (value !== draft.surroundings.base)
+      return `The base model "${value}" is not installed here. This installation has "${draft.surroundings.base}": write base_model: ${draft.surroundings.base}.`;
   }),
   input_features: { kind: "items", item: featureRule("inputs") },
   output_features: { kind: "items", item: featureRule("outputs") },
@@ -24,7 +25,8 @@ export const ludwigRules: Rule = keys({
     template: take((value, draft, path) => {
       if (value === null) return;
       if (typeof value !== "string" || value === "") return "prompt.template must be text.";
-      if (value.includes("{__sample__}") || value.includes("{__context__}")) return "{__sample__} and {__context__} are not supported here: name the columns, as in {question}.";
+      if (value.includes("{__sample__}") || value.includes("{__context__}"))
+        return "{__sample__} and {__context__} are not supported here: name the columns, as in {question}.";
       draft.template = value;
       draft.from("promptTemplate", path);
     }),
@@ -38,12 +40,18 @@ export const ludwigRules: Rule = keys({
   preprocessing: keys({
     split: keys({
       type: take((value, draft) => {
-        if (value === "fixed" && draft.surroundings.splitBy !== "column") return "The data set has no split column, so its split is the seeded 80/10/10 made at upload. Add a column named split, or take this out.";
-        if (value === "random" && draft.surroundings.splitBy === "column") draft.note("The data set's own split column decides the split, not preprocessing.split.");
-        if (value !== "fixed" && value !== "random") return `preprocessing.split.type must be fixed or random; ${JSON.stringify(value)} is not supported here.`;
+        if (value === "fixed" && draft.surroundings.splitBy !== "column")
+          return "The data set has no split column, so its split is the seeded 80/10/10 made at upload. Add a column named split, or take this out.";
+        if (value === "random" && draft.surroundings.splitBy === "column")
+          draft.note("The data set's own split column decides the split, not preprocessing.split.");
+        if (value !== "fixed" && value !== "random")
+          return `preprocessing.split.type must be fixed or random; ${JSON.stringify(value)} is not supported here.`;
       }),
       column: only(["split"], "the split column is the one named split."),
-      probabilities: only([[0.8, 0.1, 0.1]], "a random split is 80/10/10, made once at upload. Add a column named split for another one."),
+      probabilities: only(
+        [[0.8, 0.1, 0.1]],
+        "a random split is 80/10/10, made once at upload. Add a column named split for another one.",
+      ),
       stratify: only([null], "a random split goes by row."),
     }),
     global_max_sequence_length: take(globalMaxLength),
@@ -81,7 +89,10 @@ export const ludwigRules: Rule = keys({
       alpha_pattern: only([null, {}], "all modules have one alpha."),
       layer_replication: only([null], "the base stays as it is."),
       postprocessor: keys({
-        merge_adapter_into_base_model: only([false], "adapters are served beside one shared base and never merged into it."),
+        merge_adapter_into_base_model: only(
+          [false],
+          "adapters are served beside one shared base and never merged into it.",
+        ),
         progressbar: ignore,
       }),
     },
@@ -92,8 +103,11 @@ export const ludwigRules: Rule = keys({
     if (value === null) return;
     if (typeof value !== "object" || Array.isArray(value)) return "quantization must be a list of keys.";
     const unknown = Object.keys(value).find((name) => !quantizationKeys.includes(name));
-    if (unknown !== undefined) return `Unknown key "${unknown}" under quantization. Known there: ${quantizationKeys.join(", ")}.`;
-    draft.note("quantization is left out: the base is trained against in full precision, which is no worse for the adapter.");
+    if (unknown !== undefined)
+      return `Unknown key "${unknown}" under quantization. Known there: ${quantizationKeys.join(", ")}.`;
+    draft.note(
+      "quantization is left out: the base is trained against in full precision, which is no worse for the adapter.",
+    );
   }),
   generation: take((value, draft) => {
     if (value === null) return;
@@ -112,14 +126,41 @@ export const ludwigRules: Rule = keys({
   ludwig_version: ignore,
 });
 
-const quantizationKeys = ["backend", "mode", "qat", "bits", "llm_int8_threshold", "llm_int8_has_fp16_weight", "bnb_4bit_compute_dtype", "bnb_4bit_use_double_quant", "bnb_4bit_quant_type"];
-const otherAdapters = ["adalora", "ia3", "vera", "loha", "lokr", "fourierft", "boft", "oft", "c3a", "tinylora", "hra", "waveft", "ln_tuning", "vblora"];
+const quantizationKeys = [
+  "backend",
+  "mode",
+  "qat",
+  "bits",
+  "llm_int8_threshold",
+  "llm_int8_has_fp16_weight",
+  "bnb_4bit_compute_dtype",
+  "bnb_4bit_use_double_quant",
+  "bnb_4bit_quant_type",
+];
+const otherAdapters = [
+  "adalora",
+  "ia3",
+  "vera",
+  "loha",
+  "lokr",
+  "fourierft",
+  "boft",
+  "oft",
+  "c3a",
+  "tinylora",
+  "hra",
+  "waveft",
+  "ln_tuning",
+  "vblora",
+];
 
 function adapterType(value: unknown, draft: LudwigDraft): string | undefined {
   draft.adapterSeen = true;
   if (value === "lora") return;
-  if (value === null) return "Without an adapter Ludwig trains the whole base; Grove trains LoRA adapters alone. Write adapter: {type: lora}.";
-  if (typeof value === "string" && otherAdapters.includes(value)) return `The adapter type ${value} is not supported here: only lora is trained and served.`;
+  if (value === null)
+    return "Without an adapter Ludwig trains the whole base; Grove trains LoRA adapters alone. Write adapter: {type: lora}.";
+  if (typeof value === "string" && otherAdapters.includes(value))
+    return `The adapter type ${value} is not supported here: only lora is trained and served.`;
   return `adapter.type must be lora, not ${JSON.stringify(value)}.`;
 }
 

@@ -8,7 +8,8 @@ export const trainerRule: Rule = keys({
   type: take((value, draft) => {
     draft.trainerSeen = true;
     if (value === "finetune") return;
-    if (otherTrainers.includes(String(value))) return `The trainer type ${String(value)} is not supported here: only finetune is.`;
+    if (otherTrainers.includes(String(value)))
+      return `The trainer type ${String(value)} is not supported here: only finetune is.`;
     return `trainer.type must be finetune, not ${JSON.stringify(value)}.`;
   }),
   epochs: take((value, draft, path) => {
@@ -21,17 +22,25 @@ export const trainerRule: Rule = keys({
     if (typeof value !== "number" || !Number.isInteger(value)) return "trainer.train_steps must be a whole number.";
     draft.set("maxSteps", value, path);
     draft.set("epochs", MOST_EPOCHS, path);
-    draft.note(`train_steps: ${value} sets the length of the run, as in Ludwig; epochs is not looked at (at most ${MOST_EPOCHS} passes over the ${draft.surroundings.trainRows} training rows).`);
+    draft.note(
+      `train_steps: ${value} sets the length of the run, as in Ludwig; epochs is not looked at (at most ${MOST_EPOCHS} passes over the ${draft.surroundings.trainRows} training rows).`,
+    );
   }),
-  batch_size: take(batchSize((draft, rows) => {
-    draft.batch.rows = rows;
-  })),
-  gradient_accumulation_steps: take(batchSize((draft, times) => {
-    draft.batch.accumulated = times ?? 1;
-  })),
-  effective_batch_size: take(batchSize((draft, rows) => {
-    draft.batch.whole = rows;
-  })),
+  batch_size: take(
+    batchSize((draft, rows) => {
+      draft.batch.rows = rows;
+    }),
+  ),
+  gradient_accumulation_steps: take(
+    batchSize((draft, times) => {
+      draft.batch.accumulated = times ?? 1;
+    }),
+  ),
+  effective_batch_size: take(
+    batchSize((draft, rows) => {
+      draft.batch.whole = rows;
+    }),
+  ),
   max_batch_size: ignore,
   eval_batch_size: ignore, // how many rows are validated at once changes no figure
   learning_rate: take((value, draft, path) => {
@@ -72,15 +81,20 @@ export const trainerRule: Rule = keys({
     take(optimizer),
   ),
   gradient_clipping: keys({
-    clipglobalnorm: take((value, draft, path) => (value === null ? undefined : number("maxGradNorm")(value, draft, path))),
+    clipglobalnorm: take((value, draft, path) =>
+      value === null ? undefined : number("maxGradNorm")(value, draft, path),
+    ),
     clipnorm: only([null], "gradients are clipped by their global norm: write clipglobalnorm."),
     clipvalue: only([null], "gradients are clipped by their global norm: write clipglobalnorm."),
   }),
-  eval_steps: take((value, draft, path) => (value === null ? undefined : integer("evaluateEverySteps")(value, draft, path))),
+  eval_steps: take((value, draft, path) =>
+    value === null ? undefined : integer("evaluateEverySteps")(value, draft, path),
+  ),
   steps_per_checkpoint: take(integer("checkpointEverySteps")),
   checkpoints_per_epoch: only([0], "write steps_per_checkpoint."),
   early_stop: take((value, draft, path) => {
-    if (typeof value !== "number" || !Number.isInteger(value)) return "trainer.early_stop must be a whole number, or -1 for none.";
+    if (typeof value !== "number" || !Number.isInteger(value))
+      return "trainer.early_stop must be a whole number, or -1 for none.";
     draft.set("earlyStoppingPatience", value === -1 ? null : value, path);
   }),
   regularization_type: ignore,
@@ -102,7 +116,8 @@ export const trainerRule: Rule = keys({
 
 function batchSize(keep: (draft: LudwigDraft, rows: number | null) => void) {
   return (value: unknown, draft: LudwigDraft, path: string[]): string | undefined => {
-    if (value !== null && value !== "auto" && (typeof value !== "number" || !Number.isInteger(value) || value < 1)) return `${path.join(".")} must be a whole number or auto.`;
+    if (value !== null && value !== "auto" && (typeof value !== "number" || !Number.isInteger(value) || value < 1))
+      return `${path.join(".")} must be a whole number or auto.`;
     keep(draft, typeof value === "number" ? value : null);
     draft.from("batchSize", path);
     if (value === "auto") draft.note(`${path.join(".")}: auto is Grove's default.`);

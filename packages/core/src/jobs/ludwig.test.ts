@@ -73,8 +73,17 @@ test("the published LoRA Land configuration is taken over with its base replaced
       targetColumn: "intent",
       promptFormat: "raw",
       hyperparameters: {
-        rank: 8, targetModules: ["v_proj", "q_proj"], batchSize: 16, learningRate: 0.0002, scheduler: "cosine", warmupRatio: 0.03,
-        maxSteps: 40_000, epochs: 1000, maxLength: 1196, evaluateEverySteps: 100, checkpointEverySteps: 1000,
+        rank: 8,
+        targetModules: ["v_proj", "q_proj"],
+        batchSize: 16,
+        learningRate: 0.0002,
+        scheduler: "cosine",
+        warmupRatio: 0.03,
+        maxSteps: 40_000,
+        epochs: 1000,
+        maxLength: 1196,
+        evaluateEverySteps: 100,
+        checkpointEverySteps: 1000,
       },
     },
   });
@@ -82,28 +91,110 @@ test("the published LoRA Land configuration is taken over with its base replaced
 });
 
 test("what is absent takes Grove's defaults", async () => {
-  const parsed = await parse("model_type: llm\nbase_model: tiny\ninput_features: [text]\noutput_features: [{name: intent, type: text}]\nadapter: lora\ntrainer: {type: finetune}\n");
-  expect(parsed).toMatchObject({ ok: true, config: { promptTemplate: "{text}", hyperparameters: hyperparameters.parse({}) } });
+  const parsed = await parse(
+    "model_type: llm\nbase_model: tiny\ninput_features: [text]\noutput_features: [{name: intent, type: text}]\nadapter: lora\ntrainer: {type: finetune}\n",
+  );
+  expect(parsed).toMatchObject({
+    ok: true,
+    config: { promptTemplate: "{text}", hyperparameters: hyperparameters.parse({}) },
+  });
 });
 
 const start = "model_type: llm\nbase_model: tiny\ninput_features: [text]\noutput_features: [intent]\n";
 test.each([
-  ["an unknown key at the top", `${start}adapter: lora\ntrianer: {type: finetune}\n`, "trianer", 6, 1, 'Did you mean "trainer"?'],
-  ["an unknown key deep inside", `${start}adapter: lora\ntrainer:\n  type: finetune\n  learning_rte: 1\n`, "trainer.learning_rte", 8, 3, 'Did you mean "learning_rate"?'],
-  ["an unknown key near nothing", `${start}adapter:\n  type: lora\n  colour: red\n`, "adapter.colour", 7, 3, "Known there: type, r,"],
-  ["a known key we do not support", `${start}adapter:\n  type: lora\n  use_dora: true\n`, "adapter.use_dora", 7, 13, "only plain LoRA"],
+  [
+    "an unknown key at the top",
+    `${start}adapter: lora\ntrianer: {type: finetune}\n`,
+    "trianer",
+    6,
+    1,
+    'Did you mean "trainer"?',
+  ],
+  [
+    "an unknown key deep inside",
+    `${start}adapter: lora\ntrainer:\n  type: finetune\n  learning_rte: 1\n`,
+    "trainer.learning_rte",
+    8,
+    3,
+    'Did you mean "learning_rate"?',
+  ],
+  [
+    "an unknown key near nothing",
+    `${start}adapter:\n  type: lora\n  colour: red\n`,
+    "adapter.colour",
+    7,
+    3,
+    "Known there: type, r,",
+  ],
+  [
+    "a known key we do not support",
+    `${start}adapter:\n  type: lora\n  use_dora: true\n`,
+    "adapter.use_dora",
+    7,
+    13,
+    "only plain LoRA",
+  ],
   ["another adapter type", `${start}adapter:\n  type: ia3\n`, "adapter.type", 6, 9, "ia3 is not supported"],
-  ["another trainer type", `${start}adapter: lora\ntrainer: {type: dpo}\n`, "trainer.type", 6, 17, "dpo is not supported"],
+  [
+    "another trainer type",
+    `${start}adapter: lora\ntrainer: {type: dpo}\n`,
+    "trainer.type",
+    6,
+    17,
+    "dpo is not supported",
+  ],
   ["no adapter", `${start}adapter: null\n`, "adapter", 5, 10, "never|Without an adapter"],
-  ["another base", `${start.replace("tiny", "mistralai/Mistral-7B-v0.1")}adapter: lora\n`, "base_model", 2, 13, 'This installation has "tiny"'],
+  [
+    "another base",
+    `${start.replace("tiny", "mistralai/Mistral-7B-v0.1")}adapter: lora\n`,
+    "base_model",
+    2,
+    13,
+    'This installation has "tiny"',
+  ],
   ["a value out of range", `${start}adapter: {type: lora, r: 1000}\n`, "adapter.r", 5, 23, "<=64"],
-  ["a value of the wrong kind", `${start}adapter: lora\ntrainer: {type: finetune, epochs: many}\n`, "trainer.epochs", 6, 35, "must be a number"],
-  ["a module that does not exist", `${start}adapter: {type: lora, target_modules: [q_proj, query]}\n`, "adapter.target_modules", 5, 23, "Invalid option"],
+  [
+    "a value of the wrong kind",
+    `${start}adapter: lora\ntrainer: {type: finetune, epochs: many}\n`,
+    "trainer.epochs",
+    6,
+    35,
+    "must be a number",
+  ],
+  [
+    "a module that does not exist",
+    `${start}adapter: {type: lora, target_modules: [q_proj, query]}\n`,
+    "adapter.target_modules",
+    5,
+    23,
+    "Invalid option",
+  ],
   ["a key twice", `${start}adapter: lora\nadapter: lora\n`, "", 6, 1, "unique"],
   ["broken YAML", `${start}adapter: {type: lora\n`, "", 6, 1, "not valid YAML"],
-  ["a column that is missing from the data set", `${start}adapter: lora\nprompt:\n  template: "Say {txet}:"\n`, "prompt.template", 7, 3, 'Did you mean "text"?'],
-  ["the answer in the template", `${start}adapter: lora\nprompt:\n  template: "Say {intent}:"\n`, "prompt.template", 7, 3, "only copy it"],
-  ["a target that is missing", `${start.replace("intent", "label")}adapter: lora\n`, "output_features.0", 4, 18, 'no column "label"'],
+  [
+    "a column that is missing from the data set",
+    `${start}adapter: lora\nprompt:\n  template: "Say {txet}:"\n`,
+    "prompt.template",
+    7,
+    3,
+    'Did you mean "text"?',
+  ],
+  [
+    "the answer in the template",
+    `${start}adapter: lora\nprompt:\n  template: "Say {intent}:"\n`,
+    "prompt.template",
+    7,
+    3,
+    "only copy it",
+  ],
+  [
+    "a target that is missing",
+    `${start.replace("intent", "label")}adapter: lora\n`,
+    "output_features.0",
+    4,
+    18,
+    'no column "label"',
+  ],
 ])("%s is refused where it stands", async (_name, yaml, key, line, column, message) => {
   const parsed = await parse(yaml);
   if (parsed.ok) throw new Error("was taken");

@@ -1,12 +1,12 @@
+import { datasetProfile } from "@grove/contracts/datasets";
 import { jobConfig, type LudwigProblem, type ParsedLudwig, type ParseLudwigInput } from "@grove/contracts/jobs";
 import type { Dataset } from "@grove/db";
-import { datasetProfile } from "@grove/contracts/datasets";
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
 import type { OrgCtx } from "../context.ts";
 import { checkTemplate, columnNames, findReadyDataset } from "../datasets/template.ts";
 import { closest } from "../datasets/text.ts";
 import { LudwigDraft } from "./ludwig-draft.ts";
-import { type Rule, ludwigRules } from "./ludwig-rules.ts";
+import { ludwigRules, type Rule } from "./ludwig-rules.ts";
 
 const MOST_PROBLEMS = 50;
 
@@ -28,15 +28,24 @@ class Reader {
     this.#document = parseDocument(text, { lineCounter: this.#lines, uniqueKeys: true, prettyErrors: false });
     this.#dataset = dataset;
     const profile = datasetProfile.parse(dataset.profile);
-    this.#draft = new LudwigDraft({ base, columns: columnNames(dataset), splitBy: profile.splitBy, trainRows: profile.splitRows.train });
+    this.#draft = new LudwigDraft({
+      base,
+      columns: columnNames(dataset),
+      splitBy: profile.splitBy,
+      trainRows: profile.splitRows.train,
+    });
   }
 
   read(): ParsedLudwig {
     for (const error of this.#document.errors) this.#add(error.pos[0], "", `This is not valid YAML: ${error.message}`);
     if (this.#problems.length > 0) return this.#refused();
     const root = this.#document.contents;
-    if (!isMap(root)) return this.#refusedWith(0, "", "The configuration must be a list of keys, beginning with model_type: llm.");
-    visit(this.#document, { Alias: (_key, node) => this.#add(node.range?.[0] ?? 0, "", "YAML aliases are not read here: write the value out.") });
+    if (!isMap(root))
+      return this.#refusedWith(0, "", "The configuration must be a list of keys, beginning with model_type: llm.");
+    visit(this.#document, {
+      Alias: (_key, node) =>
+        this.#add(node.range?.[0] ?? 0, "", "YAML aliases are not read here: write the value out."),
+    });
     if (this.#problems.length > 0) return this.#refused();
     this.#walk(root, ludwigRules, []);
     for (const { key, message } of this.#draft.missing()) this.#add(0, key, message);
@@ -69,7 +78,8 @@ class Reader {
   #enter(value: unknown, rule: Rule, path: string[], keyStart: number): void {
     this.#draft.place(path.join("."), keyStart);
     if (isMap(value) || isSeq(value) || isScalar(value)) {
-      const bare = isScalar(value) && value.value === null && (rule.kind === "items" || (rule.kind === "keys" && !rule.short));
+      const bare =
+        isScalar(value) && value.value === null && (rule.kind === "items" || (rule.kind === "keys" && !rule.short));
       if (bare) return; // `section:` with nothing under it
       this.#walk(value, rule, path);
     } else if (rule.kind === "take") this.#report(rule.take(null, this.#draft, path), path, keyStart);
@@ -101,7 +111,10 @@ class Reader {
     }
     const checked = checkTemplate(parsed.data, columnNames(this.#dataset));
     if (!checked.ok) {
-      const key = checked.code === "target_column_missing" ? this.#draft.keyOf("targetColumn") : this.#draft.keyOf("promptTemplate");
+      const key =
+        checked.code === "target_column_missing"
+          ? this.#draft.keyOf("targetColumn")
+          : this.#draft.keyOf("promptTemplate");
       return this.#refusedWith(this.#draft.placeOf(key), key, checked.message);
     }
     return { ok: true, config: parsed.data, notes: this.#draft.notes() };
@@ -117,7 +130,8 @@ class Reader {
 
   #add(offset: number, key: string, message: string): void {
     const { line, col } = this.#lines.linePos(offset);
-    if (this.#problems.length < MOST_PROBLEMS) this.#problems.push({ line: Math.max(1, line), column: Math.max(1, col), key, message });
+    if (this.#problems.length < MOST_PROBLEMS)
+      this.#problems.push({ line: Math.max(1, line), column: Math.max(1, col), key, message });
   }
 
   #refusedWith(offset: number, key: string, message: string): ParsedLudwig {

@@ -18,10 +18,20 @@ export type Finished = Extract<TrainerEvent, { event: "finished" }>;
 type Publication = { job: Job & { repository: { baseModel: string } }; finished: Finished; folder: WorkFolder };
 
 /** The files first, under their hash; then version, bill and status in one transaction. False: another attempt has taken over. */
-export async function publish(services: Services, { job, finished, folder }: Publication): Promise<Result<boolean, "trainer_failed" | "storage_full">> {
-  if (!(await hasAdapter(folder, finished))) return fail("trainer_failed", `The trainer's adapter folder does not have the hash ${finished.sha256} that it reported.`);
+export async function publish(
+  services: Services,
+  { job, finished, folder }: Publication,
+): Promise<Result<boolean, "trainer_failed" | "storage_full">> {
+  if (!(await hasAdapter(folder, finished)))
+    return fail(
+      "trainer_failed",
+      `The trainer's adapter folder does not have the hash ${finished.sha256} that it reported.`,
+    );
   for (const name of adapterFileNames) {
-    const stored = await services.storage.put(adapterFileKey(finished.sha256, name), createReadStream(join(folder.output, name)));
+    const stored = await services.storage.put(
+      adapterFileKey(finished.sha256, name),
+      createReadStream(join(folder.output, name)),
+    );
     if (!stored.ok) return fail("storage_full", stored.message);
   }
   return ok(await settle(services, job, finished));
@@ -40,7 +50,10 @@ export async function hasAdapter(folder: WorkFolder, finished: Finished): Promis
 
 /** What an earlier attempt reported before it was lost on the way to publishing. */
 export async function finishedBefore(services: Services, jobId: string, folder: WorkFolder): Promise<Finished | null> {
-  const row = await services.db.jobEvent.findFirst({ where: { jobId, event: { path: ["event"], equals: "finished" } }, orderBy: { seq: "desc" } });
+  const row = await services.db.jobEvent.findFirst({
+    where: { jobId, event: { path: ["event"], equals: "finished" } },
+    orderBy: { seq: "desc" },
+  });
   const event = trainerEvent.safeParse(row?.event);
   if (!event.success || event.data.event !== "finished") return null;
   return (await hasAdapter(folder, event.data)) ? event.data : null;
@@ -55,15 +68,42 @@ async function settle(services: Services, job: Publication["job"], finished: Fin
       from: ["publishing"],
       to: "succeeded",
       attempt,
-      data: { finishedAt: new Date(), trainTokens, seconds, trainLoss, validationLoss, secondsLeft: 0, step: finished.steps },
+      data: {
+        finishedAt: new Date(),
+        trainTokens,
+        seconds,
+        trainLoss,
+        validationLoss,
+        secondsLeft: 0,
+        step: finished.steps,
+      },
     });
     if (!moved) return false;
     await tx.$queryRaw`SELECT id FROM repositories WHERE id = ${repositoryId}::uuid FOR UPDATE`; // one version number at a time
     const { _max } = await tx.adapterVersion.aggregate({ where: { repositoryId }, _max: { version: true } });
     const version = await tx.adapterVersion.create({
-      data: { orgId, repositoryId, jobId, version: (_max.version ?? 0) + 1, sha256, bytes, config: job.config ?? Prisma.JsonNull, trainLoss, validationLoss },
+      data: {
+        orgId,
+        repositoryId,
+        jobId,
+        version: (_max.version ?? 0) + 1,
+        sha256,
+        bytes,
+        config: job.config ?? Prisma.JsonNull,
+        trainLoss,
+        validationLoss,
+      },
     });
-    await recordUsage(tx, { kind: "training", orgId, idempotencyKey: trainingKey(jobId), baseModel: job.repository.baseModel, adapterVersionId: version.id, jobId, trainTokens, trainSeconds: seconds });
+    await recordUsage(tx, {
+      kind: "training",
+      orgId,
+      idempotencyKey: trainingKey(jobId),
+      baseModel: job.repository.baseModel,
+      adapterVersionId: version.id,
+      jobId,
+      trainTokens,
+      trainSeconds: seconds,
+    });
     return true;
   });
 }

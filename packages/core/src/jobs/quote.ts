@@ -5,7 +5,12 @@ type Knobs = Pick<Hyperparameters, "epochs" | "maxSteps" | "batchSize" | "maxLen
 
 /** Training tokens as the trainer will count them: rows cut at the maximum length, each used as often as the steps ask for. */
 export function trainingTokens(measured: Measured, knobs: Knobs): number {
-  const asked = knobs.maxLength ?? percentile(measured.rows.map((row) => row.total).sort((a, b) => a - b), 0.95);
+  const asked =
+    knobs.maxLength ??
+    percentile(
+      measured.rows.map((row) => row.total).sort((a, b) => a - b),
+      0.95,
+    );
   const limit = Math.min(asked, measured.contextLength);
   const kept = measured.rows.filter((row) => row.total <= limit || row.completion < limit);
   if (kept.length === 0) return 0;

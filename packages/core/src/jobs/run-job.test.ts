@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { DatasetView } from "@grove/contracts/datasets";
 import type { CreateJobInput, JobView } from "@grove/contracts/jobs";
 import { createJobInput } from "@grove/contracts/jobs";
@@ -8,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { openAdapterFile } from "../adapters/files.ts";
 import { getAdapter } from "../adapters/read.ts";
 import { createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
+import { cancelJob } from "./cancel-job.ts";
 import { createJob, quoteJob } from "./create-job.ts";
 import { getJob, listJobEvents, readJobLog } from "./read.ts";
 import { runJob } from "./run-job.ts";
@@ -24,7 +26,11 @@ afterAll(() => world.close());
 
 function input(change: Record<string, unknown> = {}): CreateJobInput {
   const hyperparameters = { epochs: 2, batchSize: 8, rank: 4, learningRate: 0.01, checkpointEverySteps: 2, ...change };
-  return createJobInput.parse({ datasetId: dataset.id, repository: "sums", config: { baseModel: "tiny", promptTemplate: "Add.\n{sum} =", targetColumn: "answer", hyperparameters } });
+  return createJobInput.parse({
+    datasetId: dataset.id,
+    repository: "sums",
+    config: { baseModel: "tiny", promptTemplate: "Add.\n{sum} =", targetColumn: "answer", hyperparameters },
+  });
 }
 
 async function created(job: CreateJobInput): Promise<JobView> {
@@ -53,9 +59,17 @@ test("a job goes from rows to a published adapter, with its events, its log and 
   expect(done.result?.trainTokens).toBe(quote.value.trainTokens);
   expect(done.result?.costMicroUsd).toBe(quote.value.priceMicroUsd);
 
-  const events = (await listJobEvents(world.ctx, { jobId: job.id, afterSeq: 0, limit: 1000 })).map((row) => ({ seq: row.seq, event: trainerEvent.parse(row.event) }));
+  const events = (await listJobEvents(world.ctx, { jobId: job.id, afterSeq: 0, limit: 1000 })).map((row) => ({
+    seq: row.seq,
+    event: trainerEvent.parse(row.event),
+  }));
   expect(events.map((row) => row.seq)).toEqual(events.map((_, i) => i + 1));
-  expect(events[0]?.event).toMatchObject({ event: "started", train_rows: 40, validation_rows: 8, resumed_from_step: 0 });
+  expect(events[0]?.event).toMatchObject({
+    event: "started",
+    train_rows: 40,
+    validation_rows: 8,
+    resumed_from_step: 0,
+  });
   expect(events.at(-1)?.event).toMatchObject({ event: "finished", steps: 10 });
   expect(await listJobEvents(world.otherCtx, { jobId: job.id, afterSeq: 0, limit: 10 })).toEqual([]);
   expect(await readJobLog(world.ctx, job.id)).toMatchObject({ ok: true });
@@ -65,7 +79,7 @@ test("a job goes from rows to a published adapter, with its events, its log and 
   const hash = createHash("sha256");
   for (const name of ["adapter_config.json", "adapter_model.safetensors"] as const) {
     const file = await openAdapterFile(world.services, adapter.value.sha256, name);
-    for (const chunk of await file?.stream.toArray() ?? []) hash.update(chunk);
+    for (const chunk of (await file?.stream.toArray()) ?? []) hash.update(chunk);
   }
   expect(hash.digest("hex")).toBe(adapter.value.sha256);
   expect(await getAdapter(world.otherCtx, "sums/1")).toMatchObject({ ok: false, code: "adapter_not_found" });
@@ -73,4 +87,71 @@ test("a job goes from rows to a published adapter, with its events, its log and 
 
   await runJob(world.services, { jobId: job.id, attempt: 1 }, never); // delivered twice
   expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
+  expect(await cancelJob(world.ctx, job.id)).toMatchObject({ ok: false, code: "job_not_cancellable" });
 }, 60_000);
+
+async function waitFor<T>(what: () => Promise<T | null | undefined | false>): Promise<T> {
+  for (let i = 0; i < 600; i++) {
+    const found = await what();
+    if (found) return found;
+    await sleep(50);
+  }
+  throw new Error("waited 30 s in vain");
+}
+
+async function eventOf(jobId: string, name: string) {
+  const rows = await listJobEvents(world.ctx, { jobId, afterSeq: 0, limit: 2000 });
+  return rows.map((row) => trainerEvent.parse(row.event)).findLast((event) => event.event === name);
+}
+
+function childPid(jobId: string): number {
+  const { pid } = JSON.parse(readFileSync(workFolder(world.services.settings, jobId).childFile, "utf8"));
+  return pid;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test("a running job is cancelled within 5 seconds, its trainer is gone, and nothing is billed", async () => {
+  const job = await created(input({ epochs: 1000 }));
+  const running = runJob(world.services, { jobId: job.id, attempt: 1 }, never);
+  await waitFor(() => eventOf(job.id, "step"));
+  const pid = childPid(job.id);
+  const asked = Date.now();
+  expect(await cancelJob(world.ctx, job.id)).toMatchObject({ ok: true, value: { cancelRequested: true } });
+  await running;
+  expect(Date.now() - asked).toBeLessThan(5_000);
+  expect(await read(job.id)).toMatchObject({ status: "cancelled", result: null, error: null });
+  expect(isAlive(pid)).toBe(false);
+  expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(0);
+  expect(await cancelJob(world.ctx, job.id)).toMatchObject({ ok: true, value: { status: "cancelled" } }); // asked twice
+}, 60_000);
+
+test("a trainer that is killed goes on from its checkpoint in the next attempt, and is billed once, for what the quote said", async () => {
+  const job = await created(input({ epochs: 30, checkpointEverySteps: 10 }));
+  const quote = await quoteJob(world.ctx, input({ epochs: 30, checkpointEverySteps: 10 }));
+  const first = runJob(world.services, { jobId: job.id, attempt: 1 }, never);
+  await waitFor(() => eventOf(job.id, "checkpoint"));
+  process.kill(childPid(job.id), "SIGKILL");
+  await first;
+  expect(await read(job.id)).toMatchObject({ status: "queued", attempt: 2, error: null });
+  expect(await eventOf(job.id, "warning")).toMatchObject({
+    code: "trainer_died",
+    message: expect.stringContaining("memory"),
+  });
+  await runJob(world.services, { jobId: job.id, attempt: 2 }, never);
+  const done = await read(job.id);
+  expect(done).toMatchObject({ status: "succeeded", attempt: 2, progress: { step: 150 } });
+  const started = await eventOf(job.id, "started");
+  expect(started?.event === "started" && started.resumed_from_step).toBeGreaterThanOrEqual(10);
+  expect(done.result?.trainTokens).toBe(quote.ok && quote.value.trainTokens);
+  const seqs = (await listJobEvents(world.ctx, { jobId: job.id, afterSeq: 0, limit: 2000 })).map((row) => row.seq);
+  expect(seqs).toEqual(seqs.map((_, i) => i + 1));
+  expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
+}, 90_000);

@@ -1,5 +1,5 @@
-import { join } from "node:path";
 import { createReadStream } from "node:fs";
+import { join } from "node:path";
 import { type ErrorCode, errorTable, ok, type Result } from "@grove/contracts/errors";
 import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
 import type { Prisma } from "@grove/db";
@@ -15,7 +15,10 @@ import { type ChildEnd, runTrainer } from "./trainer-child.ts";
 import { prepareWorkFolder, recordChild, removeWorkFolder, workFolder } from "./work-folder.ts";
 
 type RunningJob = Prisma.JobGetPayload<{ include: { dataset: true; repository: true } }>;
-type Outcome = { kind: "published" } | { kind: StopReason } | { kind: "failed"; code: ErrorCode; message: string; retry: boolean };
+type Outcome =
+  | { kind: "published" }
+  | { kind: StopReason }
+  | { kind: "failed"; code: ErrorCode; message: string; retry: boolean };
 
 const LOG_EVERY_MS = 10_000;
 
@@ -23,12 +26,24 @@ const LOG_EVERY_MS = 10_000;
  * The worker's half of a job: takes it, renders the rows, runs the trainer, stores what it says, publishes. Only one attempt
  * is ever the current one; a delivery of any other, or of a job that has moved on, returns at once.
  */
-export async function runJob(services: Services, message: { jobId: string; attempt: number }, signal: AbortSignal): Promise<Result<null>> {
+export async function runJob(
+  services: Services,
+  message: { jobId: string; attempt: number },
+  signal: AbortSignal,
+): Promise<Result<null>> {
   const { jobId, attempt } = message;
-  const taken = await moveJob(services.db, jobId, { from: ["queued"], to: "preparing", attempt, data: { heartbeatAt: new Date(), errorCode: null, errorMessage: null } });
+  const taken = await moveJob(services.db, jobId, {
+    from: ["queued"],
+    to: "preparing",
+    attempt,
+    data: { heartbeatAt: new Date(), errorCode: null, errorMessage: null },
+  });
   if (!taken) return ok(null);
   await services.db.job.updateMany({ where: { id: jobId, startedAt: null }, data: { startedAt: new Date() } });
-  const job = await services.db.job.findUniqueOrThrow({ where: { id: jobId }, include: { dataset: true, repository: true } });
+  const job = await services.db.job.findUniqueOrThrow({
+    where: { id: jobId },
+    include: { dataset: true, repository: true },
+  });
   const heart = new Heart(services.db, message, signal);
   if (job.cancelRequestedAt !== null) heart.abort("cancelled");
   const outcome = await attemptJob(services, job, heart).catch((error: unknown) => outcomeOfError(error, heart));
@@ -43,12 +58,15 @@ async function attemptJob(services: Services, job: RunningJob, heart: Heart): Pr
   heart.check();
   const before = await finishedBefore(services, job.id, folder);
   if (before) return publishJob(services, job, before);
-  await prepareWorkFolder(services, { jobId: job.id, attempt: job.attempt, dataset: job.dataset, config }, folder, () => heart.check());
+  await prepareWorkFolder(services, { jobId: job.id, attempt: job.attempt, dataset: job.dataset, config }, folder, () =>
+    heart.check(),
+  );
   heart.check();
   const training = await moveJob(services.db, job.id, { from: ["preparing"], to: "training", attempt: job.attempt });
   if (!training) return { kind: "lost" };
   const end = await train(services, job, heart);
-  if (end.last?.event === "finished" && end.badLine === null && heart.reason !== "cancelled") return publishJob(services, job, end.last);
+  if (end.last?.event === "finished" && end.badLine === null && heart.reason !== "cancelled")
+    return publishJob(services, job, end.last);
   return heart.reason === null ? outcomeOfChild(end, config) : { kind: heart.reason };
 }
 
@@ -77,34 +95,84 @@ async function train(services: Services, job: RunningJob, heart: Heart): Promise
 }
 
 async function publishJob(services: Services, job: RunningJob, finished: Finished): Promise<Outcome> {
-  const moved = await moveJob(services.db, job.id, { from: ["preparing", "training"], to: "publishing", attempt: job.attempt, unlessCancelled: true });
+  const moved = await moveJob(services.db, job.id, {
+    from: ["preparing", "training"],
+    to: "publishing",
+    attempt: job.attempt,
+    unlessCancelled: true,
+  });
   if (!moved) return { kind: (await isCancelled(services, job)) ? "cancelled" : "lost" };
   const published = await publish(services, { job, finished, folder: workFolder(services.settings, job.id) });
-  if (!published.ok) return { kind: "failed", code: published.code, message: published.message, retry: errorTable[published.code].retry };
+  if (!published.ok)
+    return {
+      kind: "failed",
+      code: published.code,
+      message: published.message,
+      retry: errorTable[published.code].retry,
+    };
   return { kind: published.value ? "published" : "lost" };
 }
 
 /** Asked for between the last beat and the end of training: the wish of the user counts. */
 async function isCancelled(services: Services, job: RunningJob): Promise<boolean> {
-  const row = await services.db.job.findFirst({ where: { id: job.id, attempt: job.attempt }, select: { cancelRequestedAt: true } });
+  const row = await services.db.job.findFirst({
+    where: { id: job.id, attempt: job.attempt },
+    select: { cancelRequestedAt: true },
+  });
   return row !== null && row.cancelRequestedAt !== null;
 }
 
 /** In plain words, with what to do next. */
 function outcomeOfChild(end: ChildEnd, config: JobConfig): Outcome {
-  if (end.badLine !== null) return { kind: "failed", code: "trainer_failed", message: `The trainer wrote a line that is no event: ${JSON.stringify(end.badLine)}. This is a fault of the installation: see the job's log.`, retry: false };
-  if (end.last?.event === "failed") return { kind: "failed", code: end.last.code, message: end.last.message, retry: errorTable[end.last.code].retry };
+  if (end.badLine !== null)
+    return {
+      kind: "failed",
+      code: "trainer_failed",
+      message: `The trainer wrote a line that is no event: ${JSON.stringify(end.badLine)}. This is a fault of the installation: see the job's log.`,
+      retry: false,
+    };
+  if (end.last?.event === "failed")
+    return { kind: "failed", code: end.last.code, message: end.last.message, retry: errorTable[end.last.code].retry };
   const { batchSize, maxLength } = config.hyperparameters;
   const memory = `If it happens again, the machine is short of memory: lower the batch size (now ${batchSize}) or the maximum length (now ${maxLength ?? "the 95th percentile of the rows"}).`;
-  if (end.killedBy === "SIGKILL") return { kind: "failed", code: "trainer_died", message: `The trainer was killed from outside (SIGKILL), most often because memory ran out. ${memory}`, retry: true };
-  if (end.killedBy !== null) return { kind: "failed", code: "trainer_died", message: `The trainer was ended by the signal ${end.killedBy}. See the job's log.`, retry: true };
-  if (end.last?.event === "cancelled") return { kind: "failed", code: "trainer_died", message: "The trainer was told to stop by someone other than Grove (SIGTERM).", retry: true };
-  return { kind: "failed", code: "trainer_died", message: `The trainer ended without a result (exit status ${end.exitCode ?? "unknown"}). See the job's log.`, retry: true };
+  if (end.killedBy === "SIGKILL")
+    return {
+      kind: "failed",
+      code: "trainer_died",
+      message: `The trainer was killed from outside (SIGKILL), most often because memory ran out. ${memory}`,
+      retry: true,
+    };
+  if (end.killedBy !== null)
+    return {
+      kind: "failed",
+      code: "trainer_died",
+      message: `The trainer was ended by the signal ${end.killedBy}. See the job's log.`,
+      retry: true,
+    };
+  if (end.last?.event === "cancelled")
+    return {
+      kind: "failed",
+      code: "trainer_died",
+      message: "The trainer was told to stop by someone other than Grove (SIGTERM).",
+      retry: true,
+    };
+  return {
+    kind: "failed",
+    code: "trainer_died",
+    message: `The trainer ended without a result (exit status ${end.exitCode ?? "unknown"}). See the job's log.`,
+    retry: true,
+  };
 }
 
 function outcomeOfError(error: unknown, heart: Heart): Outcome {
   if (heart.reason !== null) return { kind: heart.reason };
-  if (isDiskFull(error)) return { kind: "failed", code: "trainer_disk_full", message: "The worker's disk is full. Free some space and start the job again.", retry: false };
+  if (isDiskFull(error))
+    return {
+      kind: "failed",
+      code: "trainer_disk_full",
+      message: "The worker's disk is full. Free some space and start the job again.",
+      retry: false,
+    };
   const message = error instanceof Error ? error.message : String(error);
   return { kind: "failed", code: "internal", message: `The job could not be run: ${message}`, retry: true };
 }

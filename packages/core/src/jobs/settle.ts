@@ -22,12 +22,22 @@ export async function endFailed(services: Services, job: Attempt, cause: Cause, 
 }
 
 export async function endCancelled(services: Services, job: Attempt): Promise<void> {
-  await moveJob(services.db, job.id, { from: ["preparing", "training"], to: "cancelled", attempt: job.attempt, data: { finishedAt: new Date() } });
+  await moveJob(services.db, job.id, {
+    from: ["preparing", "training"],
+    to: "cancelled",
+    attempt: job.attempt,
+    data: { finishedAt: new Date() },
+  });
 }
 
 /** This worker goes away: the next one goes on from the last checkpoint. Counts for nothing. */
 export async function handBack(services: Services, job: Attempt): Promise<void> {
-  const moved = await moveJob(services.db, job.id, { from: activeStatuses, to: "queued", attempt: job.attempt, data: { attempt: job.attempt + 1, heartbeatAt: null } });
+  const moved = await moveJob(services.db, job.id, {
+    from: activeStatuses,
+    to: "queued",
+    attempt: job.attempt,
+    data: { attempt: job.attempt + 1, heartbeatAt: null },
+  });
   if (moved) await services.queues.send(finetuneRun, { jobId: job.id, attempt: job.attempt + 1 });
 }
 
@@ -39,13 +49,25 @@ export async function retryLater(services: Services, job: Attempt, cause: Cause,
   const failedBefore = await services.db.jobEvent.count({
     where: {
       jobId: job.id,
-      AND: [{ event: { path: ["event"], equals: "warning" } }, { OR: retriedCodes.map((code) => ({ event: { path: ["code"], equals: code } })) }],
+      AND: [
+        { event: { path: ["event"], equals: "warning" } },
+        { OR: retriedCodes.map((code) => ({ event: { path: ["code"], equals: code } })) },
+      ],
     },
   });
   if (failedBefore + 1 >= MOST_FAILED_ATTEMPTS) return false;
   const moved = await services.db.$transaction(async (tx) => {
-    const back = await moveJob(tx, job.id, { from: activeStatuses, to: "queued", attempt: job.attempt, staleBefore, data: { attempt: job.attempt + 1, heartbeatAt: null } });
-    if (back) await appendEvents(tx, job.id, job.attempt, [{ event: "warning", code: cause.code, message: `${cause.message} Trying again from the last checkpoint.` }]);
+    const back = await moveJob(tx, job.id, {
+      from: activeStatuses,
+      to: "queued",
+      attempt: job.attempt,
+      staleBefore,
+      data: { attempt: job.attempt + 1, heartbeatAt: null },
+    });
+    if (back)
+      await appendEvents(tx, job.id, job.attempt, [
+        { event: "warning", code: cause.code, message: `${cause.message} Trying again from the last checkpoint.` },
+      ]);
     return back;
   });
   if (moved) await services.queues.send(finetuneRun, { jobId: job.id, attempt: job.attempt + 1 });

@@ -34,7 +34,9 @@ export async function moveJob(tx: Tx, jobId: string, move: Move): Promise<boolea
       status: { in: from },
       ...(move.attempt === undefined ? {} : { attempt: move.attempt }),
       ...(move.unlessCancelled ? { cancelRequestedAt: null } : {}),
-      ...(move.staleBefore === undefined ? {} : { OR: [{ heartbeatAt: null }, { heartbeatAt: { lt: move.staleBefore } }] }),
+      ...(move.staleBefore === undefined
+        ? {}
+        : { OR: [{ heartbeatAt: null }, { heartbeatAt: { lt: move.staleBefore } }] }),
     },
     data: { ...move.data, status: move.to },
   });

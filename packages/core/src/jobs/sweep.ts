@@ -24,22 +24,52 @@ async function takeBackLostJobs(services: Services, staleBefore: Date): Promise<
   });
   for (const job of lost) {
     if (job.cancelRequestedAt !== null) {
-      const cancelled = await moveJob(services.db, job.id, { from: ["preparing", "training"], to: "cancelled", attempt: job.attempt, staleBefore, data: { finishedAt: new Date() } });
+      const cancelled = await moveJob(services.db, job.id, {
+        from: ["preparing", "training"],
+        to: "cancelled",
+        attempt: job.attempt,
+        staleBefore,
+        data: { finishedAt: new Date() },
+      });
       if (cancelled) continue;
     }
     const cause = { code: "trainer_died", message: LOST } as const;
-    if (!(await retryLater(services, job, cause, staleBefore))) await endFailed(services, job, { code: "trainer_died", message: `${LOST} It was the third attempt to end so: look at the worker's log before you start the job again.` }, staleBefore);
+    if (!(await retryLater(services, job, cause, staleBefore)))
+      await endFailed(
+        services,
+        job,
+        {
+          code: "trainer_died",
+          message: `${LOST} It was the third attempt to end so: look at the worker's log before you start the job again.`,
+        },
+        staleBefore,
+      );
   }
 }
 
 /** A message is lost when Redis was away or lost its memory; the rows are the truth. A key that still waits is not doubled. */
 async function sendAgain(services: Services, before: Date): Promise<void> {
   const { db, queues } = services;
-  const jobs = await db.job.findMany({ where: { status: "queued", createdAt: { lt: before } }, select: { id: true, attempt: true }, orderBy: { id: "asc" }, take: MOST });
+  const jobs = await db.job.findMany({
+    where: { status: "queued", createdAt: { lt: before } },
+    select: { id: true, attempt: true },
+    orderBy: { id: "asc" },
+    take: MOST,
+  });
   for (const job of jobs) await queues.send(finetuneRun, { jobId: job.id, attempt: job.attempt });
-  const datasets = await db.dataset.findMany({ where: { status: "profiling", createdAt: { lt: before } }, select: { id: true }, orderBy: { id: "asc" }, take: MOST });
+  const datasets = await db.dataset.findMany({
+    where: { status: "profiling", createdAt: { lt: before } },
+    select: { id: true },
+    orderBy: { id: "asc" },
+    take: MOST,
+  });
   for (const dataset of datasets) await queues.send(datasetIngest, { datasetId: dataset.id });
-  const evals = await db.eval.findMany({ where: { status: "queued", createdAt: { lt: before } }, select: { id: true }, orderBy: { id: "asc" }, take: MOST });
+  const evals = await db.eval.findMany({
+    where: { status: "queued", createdAt: { lt: before } },
+    select: { id: true },
+    orderBy: { id: "asc" },
+    take: MOST,
+  });
   for (const row of evals) await queues.send(evalRun, { evalId: row.id });
 }
 
@@ -48,7 +78,10 @@ export async function removeOldWorkFolders(services: Services): Promise<void> {
   const root = join(services.settings.workFolder, "jobs");
   const names = await readdir(root).catch(() => []);
   const ids = names.filter((name) => /^[0-9a-f-]{36}$/.test(name));
-  const live = await services.db.job.findMany({ where: { id: { in: ids }, status: { notIn: [...finishedJobStatuses] } }, select: { id: true } });
+  const live = await services.db.job.findMany({
+    where: { id: { in: ids }, status: { notIn: [...finishedJobStatuses] } },
+    select: { id: true },
+  });
   const keep = new Set(live.map((job) => job.id));
   for (const id of ids) if (!keep.has(id)) await rm(join(root, id), { recursive: true, force: true });
 }

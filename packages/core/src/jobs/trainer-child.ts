@@ -19,21 +19,25 @@ export type ChildOptions = {
 };
 
 const KILL_AFTER_MS = 3_500; // a cancelled job is gone within 5 s, the second that it takes to be noticed included
+const LAST_WORDS_MS = 1_000; // a process that it left behind may hold the pipes open for ever
 const LONGEST_LINE = 1 << 20;
 const LONGEST_LOG = 20 << 20;
 
 /** Runs the trainer to its end. Its stdin is a pipe that closes with this process; so does the reading end of its events, on which it stops. */
 export async function runTrainer(options: ChildOptions): Promise<ChildEnd> {
-  const child = spawn(options.python, ["-m", "trainer", "run", "--spec", options.specFile], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(options.python, ["-m", "trainer", "run", "--spec", options.specFile], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   const log = createWriteStream(options.logFile, { flags: "w" });
   const end: ChildEnd = { exitCode: null, killedBy: null, last: null, badLine: null };
   const closed = new Promise<void>((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code, killedBy) => {
+    child.once("exit", (code, killedBy) => {
       end.exitCode = code;
       end.killedBy = killedBy;
-      resolve();
+      setTimeout(resolve, LAST_WORDS_MS).unref();
     });
+    child.once("close", () => resolve());
   });
   closed.catch(() => undefined); // seen below, where it is awaited
   child.stdin.on("error", () => undefined); // it may be gone before we are
@@ -69,6 +73,8 @@ export async function runTrainer(options: ChildOptions): Promise<ChildEnd> {
   } finally {
     options.signal.removeEventListener("abort", stop);
     clearTimeout(kill);
+    child.stdout.destroy();
+    child.stderr.destroy();
     child.kill("SIGKILL"); // only where something above threw; an ended child is not touched
     log.end();
     await finished(log).catch(() => undefined);

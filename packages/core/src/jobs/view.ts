@@ -1,4 +1,4 @@
-import { jobConfig, jobStatuses, type JobView } from "@grove/contracts/jobs";
+import { type JobView, jobConfig, jobStatuses } from "@grove/contracts/jobs";
 import type { Prisma } from "@grove/db";
 import { z } from "zod";
 import type { Services } from "../context.ts";
@@ -19,7 +19,13 @@ export function trainingKey(jobId: string): string {
 
 export async function toJobViews(services: Pick<Services, "db">, rows: JobRow[]): Promise<JobView[]> {
   const keys = rows.filter((row) => row.status === "succeeded").map((row) => trainingKey(row.id));
-  const billed = keys.length === 0 ? [] : await services.db.usageEvent.findMany({ where: { idempotencyKey: { in: keys } }, select: { idempotencyKey: true, costMicroUsd: true } });
+  const billed =
+    keys.length === 0
+      ? []
+      : await services.db.usageEvent.findMany({
+          where: { idempotencyKey: { in: keys } },
+          select: { idempotencyKey: true, costMicroUsd: true },
+        });
   const costs = new Map(billed.map((row) => [row.idempotencyKey, row.costMicroUsd]));
   return rows.map((row) => toJobView(row, costs.get(trainingKey(row.id)) ?? 0n));
 }
@@ -38,10 +44,18 @@ function toJobView(row: JobRow, costMicroUsd: bigint): JobView {
     config: jobConfig.parse(row.config),
     attempt: row.attempt,
     cancelRequested: row.cancelRequestedAt !== null,
-    progress: row.totalSteps === 0 ? null : { step: row.step, totalSteps: row.totalSteps, secondsLeft: row.secondsLeft },
-    result: trained && row.status === "succeeded"
-      ? { trainTokens: Number(row.trainTokens), seconds: row.seconds ?? 0, trainLoss: row.trainLoss ?? 0, validationLoss: row.validationLoss, costMicroUsd }
-      : null,
+    progress:
+      row.totalSteps === 0 ? null : { step: row.step, totalSteps: row.totalSteps, secondsLeft: row.secondsLeft },
+    result:
+      trained && row.status === "succeeded"
+        ? {
+            trainTokens: Number(row.trainTokens),
+            seconds: row.seconds ?? 0,
+            trainLoss: row.trainLoss ?? 0,
+            validationLoss: row.validationLoss,
+            costMicroUsd,
+          }
+        : null,
     error: row.errorCode === null ? null : { code: row.errorCode, message: row.errorMessage ?? "" },
     createdAt: row.createdAt,
     startedAt: row.startedAt,

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { finished } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Split } from "@grove/contracts/datasets";
 import type { JobConfig } from "@grove/contracts/jobs";
 import type { TrainerSpec } from "@grove/contracts/trainer";
@@ -17,7 +17,13 @@ export type WorkFolder = { path: string; specFile: string; output: string; check
 
 export function workFolder(settings: CoreSettings, jobId: string): WorkFolder {
   const path = join(settings.workFolder, "jobs", jobId);
-  return { path, specFile: join(path, "spec.json"), output: join(path, "adapter"), checkpoints: join(path, "checkpoints"), childFile: join(path, "child.json") };
+  return {
+    path,
+    specFile: join(path, "spec.json"),
+    output: join(path, "adapter"),
+    checkpoints: join(path, "checkpoints"),
+    childFile: join(path, "child.json"),
+  };
 }
 
 export async function removeWorkFolder(folder: WorkFolder): Promise<void> {
@@ -27,7 +33,12 @@ export async function removeWorkFolder(folder: WorkFolder): Promise<void> {
 export type Preparation = { jobId: string; attempt: number; dataset: Dataset; config: JobConfig };
 
 /** Renders the rows and writes the spec. `check` throws where the job is not to go on. */
-export async function prepareWorkFolder(services: Services, job: Preparation, folder: WorkFolder, check: () => void): Promise<void> {
+export async function prepareWorkFolder(
+  services: Services,
+  job: Preparation,
+  folder: WorkFolder,
+  check: () => void,
+): Promise<void> {
   await mkdir(folder.path, { recursive: true });
   await endFormerChild(folder);
   const trainFile = join(folder.path, "train.jsonl");
@@ -35,7 +46,10 @@ export async function prepareWorkFolder(services: Services, job: Preparation, fo
   const rows = (split: Split): AsyncIterable<Rendered> => renderRows(services, job.dataset, job.config, split);
   await writeExamples(trainFile, rows("train"), check);
   const validationRows = await writeExamples(validationFile, rows("validation"), check);
-  const spec = toSpec(services.settings, job, folder, { trainFile, validationFile: validationRows === 0 ? null : validationFile });
+  const spec = toSpec(services.settings, job, folder, {
+    trainFile,
+    validationFile: validationRows === 0 ? null : validationFile,
+  });
   await writeFile(folder.specFile, JSON.stringify(spec, null, 2));
 }
 
@@ -57,7 +71,12 @@ async function writeExamples(path: string, rows: AsyncIterable<Rendered>, check:
   return answered;
 }
 
-function toSpec(settings: CoreSettings, job: Preparation, folder: WorkFolder, files: { trainFile: string; validationFile: string | null }): TrainerSpec {
+function toSpec(
+  settings: CoreSettings,
+  job: Preparation,
+  folder: WorkFolder,
+  files: { trainFile: string; validationFile: string | null },
+): TrainerSpec {
   const knobs = job.config.hyperparameters;
   return {
     version: 1,
@@ -69,7 +88,12 @@ function toSpec(settings: CoreSettings, job: Preparation, folder: WorkFolder, fi
     output_dir: folder.output,
     checkpoint_dir: folder.checkpoints,
     prompt_format: job.config.promptFormat,
-    adapter: { rank: knobs.rank, alpha: knobs.alpha ?? 2 * knobs.rank, dropout: knobs.dropout, target_modules: [...new Set(knobs.targetModules)] },
+    adapter: {
+      rank: knobs.rank,
+      alpha: knobs.alpha ?? 2 * knobs.rank,
+      dropout: knobs.dropout,
+      target_modules: [...new Set(knobs.targetModules)],
+    },
     training: {
       epochs: knobs.epochs,
       max_steps: knobs.maxSteps,

@@ -15,7 +15,9 @@ export function priceTraining(tokens: bigint): bigint {
 
 /** Both sides are added before rounding: one act is rounded up once. */
 export function priceInference(promptTokens: number, completionTokens: number): bigint {
-  return divideUp(BigInt(promptTokens) * prices.promptPerMillion + BigInt(completionTokens) * prices.completionPerMillion);
+  return divideUp(
+    BigInt(promptTokens) * prices.promptPerMillion + BigInt(completionTokens) * prices.completionPerMillion,
+  );
 }
 
 function divideUp(amount: bigint): bigint {

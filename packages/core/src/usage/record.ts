@@ -23,11 +23,17 @@ export type InferenceAct = Act & {
  * One row per key, however often a handler repeats; the answer is the cost of the row that is kept. Pass the transaction
  * in which the act's own row changes.
  */
-export async function recordUsage(tx: Prisma.TransactionClient | PrismaClient, act: TrainingAct | InferenceAct): Promise<bigint> {
+export async function recordUsage(
+  tx: Prisma.TransactionClient | PrismaClient,
+  act: TrainingAct | InferenceAct,
+): Promise<bigint> {
   const row = toRow(act);
   const { count } = await tx.usageEvent.createMany({ data: [row], skipDuplicates: true });
   if (count === 1) return row.costMicroUsd;
-  const kept = await tx.usageEvent.findUniqueOrThrow({ where: { idempotencyKey: act.idempotencyKey }, select: { costMicroUsd: true } });
+  const kept = await tx.usageEvent.findUniqueOrThrow({
+    where: { idempotencyKey: act.idempotencyKey },
+    select: { costMicroUsd: true },
+  });
   return kept.costMicroUsd;
 }
 
@@ -36,8 +42,23 @@ function toRow(act: TrainingAct | InferenceAct) {
   const common = { orgId, idempotencyKey, baseModel, adapterVersionId, kind: act.kind satisfies UsageKind };
   if (act.kind === "training") {
     const { jobId, trainTokens, trainSeconds } = act;
-    return { ...common, source: "training", jobId, trainTokens, trainSeconds, costMicroUsd: priceTraining(trainTokens) };
+    return {
+      ...common,
+      source: "training",
+      jobId,
+      trainTokens,
+      trainSeconds,
+      costMicroUsd: priceTraining(trainTokens),
+    };
   }
   const { source, promptTokens, completionTokens, tokenId = null, evalId = null } = act;
-  return { ...common, source, promptTokens, completionTokens, tokenId, evalId, costMicroUsd: priceInference(promptTokens, completionTokens) };
+  return {
+    ...common,
+    source,
+    promptTokens,
+    completionTokens,
+    tokenId,
+    evalId,
+    costMicroUsd: priceInference(promptTokens, completionTokens),
+  };
 }

@@ -33,7 +33,12 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     const parsed = await parseLudwig(c.var.ctx, input.value);
     if (parsed.ok) return jsonResponse(parsed);
     const first = parsed.problems[0];
-    const error = { code: "config_invalid", message: first?.message ?? "The configuration is not valid.", field: first?.key, line: first?.line };
+    const error = {
+      code: "config_invalid",
+      message: first?.message ?? "The configuration is not valid.",
+      field: first?.key,
+      line: first?.line,
+    };
     return jsonResponse({ error, problems: parsed.problems }, 422);
   });
   app.get("/:id", async (c) => {
@@ -41,10 +46,15 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     return resultResponse(input.ok ? await getJob(c.var.ctx, input.value.id) : input);
   });
   app.get("/:id/events", async (c) => {
-    const input = parseInput(jobEventsInput, { ...numbersIn(c.req.query(), ["afterSeq", "limit"]), jobId: c.req.param("id") });
+    const input = parseInput(jobEventsInput, {
+      ...numbersIn(c.req.query(), ["afterSeq", "limit"]),
+      jobId: c.req.param("id"),
+    });
     if (!input.ok) return failureResponse("grove", input);
     const job = await getJob(c.var.ctx, input.value.jobId);
-    return job.ok ? jsonResponse({ items: await listJobEvents(c.var.ctx, input.value) }) : failureResponse("grove", job);
+    return job.ok
+      ? jsonResponse({ items: await listJobEvents(c.var.ctx, input.value) })
+      : failureResponse("grove", job);
   });
   app.get("/:id/log", async (c) => {
     const input = parseInput(byId, { id: c.req.param("id") });
@@ -65,7 +75,9 @@ async function readJobInput(c: GatewayContext): Promise<Result<CreateJobInput, "
   if (!input.ok || header === undefined) return input;
   const { idempotencyKey } = input.value;
   if (idempotencyKey !== undefined && idempotencyKey !== header) {
-    return fail("invalid_input", "The Idempotency-Key header and the idempotencyKey of the body differ.", { field: "idempotencyKey" });
+    return fail("invalid_input", "The Idempotency-Key header and the idempotencyKey of the body differ.", {
+      field: "idempotencyKey",
+    });
   }
   return parseInput(createJobInput, { ...input.value, idempotencyKey: header });
 }

@@ -13,27 +13,46 @@ const FIELDS = 10;
 /** A form (`name`, `splitSeed`, then `file`), or the file itself as the body with `?name=&fileName=`. Either way it streams. */
 export async function receiveDataset(c: GatewayContext): Promise<Uploaded> {
   const body = c.req.raw.body;
-  if (body === null) return fail("malformed_request", "Send the file: as a form with a part named file, or as the body with ?fileName=.");
+  if (body === null)
+    return fail(
+      "malformed_request",
+      "Send the file: as a form with a part named file, or as the body with ?fileName=.",
+    );
   const type = c.req.header("content-type") ?? "";
   return /^multipart\/form-data/i.test(type) ? receiveForm(c, body, type) : receiveFile(c, c.req.query(), body);
 }
 
-async function receiveFile(c: GatewayContext, given: Record<string, string>, body: AsyncIterable<Uint8Array>): Promise<Uploaded> {
+async function receiveFile(
+  c: GatewayContext,
+  given: Record<string, string>,
+  body: AsyncIterable<Uint8Array>,
+): Promise<Uploaded> {
   const fileName = given.fileName ?? given.name ?? "";
   const name = given.name ?? fileName.replace(/\.[^.]*$/, "");
   const input = parseInput(uploadDatasetInput, numbersIn({ ...given, name, fileName }, ["splitSeed"]));
   return input.ok ? uploadDataset(c.var.ctx, input.value, body) : input;
 }
 
-async function receiveForm(c: GatewayContext, body: ReadableStream<Uint8Array>, contentType: string): Promise<Uploaded> {
+async function receiveForm(
+  c: GatewayContext,
+  body: ReadableStream<Uint8Array>,
+  contentType: string,
+): Promise<Uploaded> {
   const source = Readable.from(body);
   const fields: Record<string, string> = {};
   let upload: Promise<Uploaded> | null = null;
   let form: ReturnType<typeof busboy>;
   try {
-    form = busboy({ headers: { "content-type": contentType }, limits: { files: 1, fields: FIELDS, fieldSize: 1_000 }, defParamCharset: "utf8" });
+    form = busboy({
+      headers: { "content-type": contentType },
+      limits: { files: 1, fields: FIELDS, fieldSize: 1_000 },
+      defParamCharset: "utf8",
+    });
   } catch (error) {
-    return fail("malformed_request", `The form cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    return fail(
+      "malformed_request",
+      `The form cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
   form.on("field", (field, value) => {
     if (upload === null) fields[field] = value;
@@ -50,5 +69,8 @@ async function receiveForm(c: GatewayContext, body: ReadableStream<Uint8Array>, 
   );
   if (upload !== null) return upload;
   if (read !== null) return fail("malformed_request", `The form cannot be read: ${read}`);
-  return fail("malformed_request", "The form has no file. Send one in a part named file, after the fields name and splitSeed.");
+  return fail(
+    "malformed_request",
+    "The form has no file. Send one in a part named file, after the fields name and splitSeed.",
+  );
 }

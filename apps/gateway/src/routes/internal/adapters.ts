@@ -27,7 +27,8 @@ export function internalAdapterRoutes(services: Services): Hono<GatewayEnv> {
     return resultResponse(await resolveFor(services, bearerOf(c.req.header("authorization")), query.value));
   });
   app.get("/:sha256/:name", async (c) => {
-    if (!isInternal(services, bearerOf(c.req.header("authorization")))) return failureResponse("grove", fail("unauthenticated", "The internal secret is needed here."));
+    if (!isInternal(services, bearerOf(c.req.header("authorization"))))
+      return failureResponse("grove", fail("unauthenticated", "The internal secret is needed here."));
     const path = parseInput(filePath, c.req.param());
     if (!path.ok) return failureResponse("grove", path);
     const file = await openAdapterFile(services, path.value.sha256, path.value.name);
@@ -40,7 +41,11 @@ export function internalAdapterRoutes(services: Services): Hono<GatewayEnv> {
 }
 
 /** With the internal secret for a named tenant, or with a user's own token for their organisation. */
-async function resolveFor(services: Services, bearer: string, query: { id: string; tenant?: string | undefined }): Promise<Result<ResolvedAdapter, ErrorCode>> {
+async function resolveFor(
+  services: Services,
+  bearer: string,
+  query: { id: string; tenant?: string | undefined },
+): Promise<Result<ResolvedAdapter, ErrorCode>> {
   if (isInternal(services, bearer)) {
     const org = await services.db.organisation.findUnique({ where: { slug: query.tenant ?? "" } });
     if (!org) return fail("adapter_not_found", `There is no organisation "${query.tenant ?? ""}".`);
@@ -48,7 +53,8 @@ async function resolveFor(services: Services, bearer: string, query: { id: strin
   }
   const ctx = await authenticateToken(services, bearer);
   if (!ctx.ok) return ctx;
-  if (query.tenant !== undefined && query.tenant !== ctx.value.orgSlug) return fail("forbidden", "This API token is of another organisation.");
+  if (query.tenant !== undefined && query.tenant !== ctx.value.orgSlug)
+    return fail("forbidden", "This API token is of another organisation.");
   return resolveAdapter(ctx.value, query.id);
 }
 

@@ -11,7 +11,8 @@ export function datasetIngestHandler(services: Services): Handler<typeof dataset
       return await ingestDataset(services, datasetId);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      if (lastAttempt) await failDataset(services, datasetId, fail("internal", `The file could not be read: ${message}`));
+      if (lastAttempt)
+        await failDataset(services, datasetId, fail("internal", `The file could not be read: ${message}`));
       throw error;
     }
   };
