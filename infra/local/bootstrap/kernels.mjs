@@ -1,7 +1,9 @@
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
-import { exitCodeOf } from "../lib/command.mjs";
-import { filesBelow, hashOf } from "../lib/files.mjs";
+import { runCommand } from "../lib/command.mjs";
+import { filesBelow, hashOf, tailOf } from "../lib/files.mjs";
 import { pythonPaths } from "./python-packages.mjs";
 import { isFresh, redo } from "./stamp.mjs";
 
@@ -13,25 +15,28 @@ import { isFresh, redo } from "./stamp.mjs";
 export async function buildKernels({ run, layout, stackEnv }) {
   const { repo } = layout;
   const folder = path.join(repo, "packages/lora-py/lora_py/kernels");
-  if (!fs.existsSync(path.join(folder, "build.py"))) return "none in this version";
-  const sources = filesBelow(folder, (name) => name === "__pycache__" || name.endsWith(".so") || name.startsWith("."));
+  const sources = filesBelow(folder, (name) => name === "__pycache__" || name.startsWith("."));
   const stamp = path.join(repo, ".venv/.grove-kernels");
-  const inputs = hashOf(repo, sources, [process.platform, process.arch]);
+  // a compiler that arrives later, or another processor, is a reason to try again
+  const machine = [process.arch, os.cpus()[0]?.model ?? "", stackEnv.CXX ?? "", ...compilers()];
+  const inputs = hashOf(repo, sources, machine);
   if (isFresh(stamp, inputs)) return "already there";
   const logFile = path.join(layout.logs, "kernels.log");
-  fs.rmSync(logFile, { force: true });
-  let note = "compiled";
-  await redo(stamp, inputs, async () => {
-    const code = await exitCodeOf(run, {
+  await redo(stamp, inputs, () =>
+    runCommand(run, {
       name: "kernels",
       command: pythonPaths(repo).python,
-      args: ["-m", "lora_py.kernels.build"],
+      args: ["-m", "lora_py.kernels"],
       cwd: repo,
       env: stackEnv,
       logFile,
       limitMs: 10 * 60_000,
-    });
-    if (code !== 0) note = `not compiled, the plain torch twins are used (${path.relative(repo, logFile)})`;
-  });
-  return note;
+    }),
+  );
+  const said = tailOf(logFile, 1)[0] ?? "";
+  return fs.existsSync(said) ? "compiled" : said;
+}
+
+function compilers() {
+  return ["g++", "clang++", "c++"].filter((name) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0);
 }

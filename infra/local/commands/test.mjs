@@ -11,7 +11,7 @@ import { checkStackPorts, openStack, perform } from "../stack/stack.mjs";
 import { ensureChromium } from "../testing/chromium.mjs";
 import { runChecks } from "../testing/run-checks.mjs";
 import { runSuite, tellResult, tellTotals } from "../testing/suite.mjs";
-import { pytestSuite, pythonSuites, vitestSuite } from "../testing/suites.mjs";
+import { browserSuite, pytestSuite, pythonSuites, typescriptSuite } from "../testing/suites.mjs";
 
 const suiteNames = ["check", ...Object.keys(pythonSuites), "typescript", "browser"];
 
@@ -126,10 +126,7 @@ async function orFailed(name, logs, work) {
  */
 async function runTypescript(stack, context) {
   await startData(stack);
-  return runSuite(
-    context,
-    vitestSuite({ name: "typescript", config: "vitest.config.ts", limitMs: 15 * 60_000 }, context),
-  );
+  return runSuite(context, typescriptSuite(context));
 }
 
 /**
@@ -145,14 +142,7 @@ async function runBrowser(stack, context) {
   await startData(stack);
   const apps = appSteps(stack).map((step) => ({ ...step, needs: [] }));
   await perform(stack, apps, { stopOnFailure: false });
-  const screenshots = path.join(context.logs, "screenshots");
-  fs.mkdirSync(screenshots, { recursive: true });
-  const env = { ...context.env, GROVE_CHROMIUM: chromium, GROVE_SCREENSHOTS: screenshots };
-  const config = "infra/local/testing/vitest.browser.config.mjs";
-  const result = await runSuite(
-    context,
-    vitestSuite({ name: "browser", config, limitMs: 20 * 60_000 }, { ...context, env }),
-  );
+  const result = await runSuite(context, browserSuite({ ...context, chromium }));
   return { ...result, ms: Date.now() - began };
 }
 

@@ -5,11 +5,18 @@ import { pythonPaths } from "../bootstrap/python-packages.mjs";
 export const defaultBaseModel = "smollm2-135m-instruct";
 
 /**
+ * @typedef {NodeJS.ProcessEnv & {
+ *   DATABASE_URL: string, REDIS_URL: string, GROVE_WEB_URL: string, GROVE_GATEWAY_URL: string, GROVE_SERVING_URL: string,
+ *   GROVE_BASE_MODEL_PATH: string
+ * }} StackEnvironment
+ */
+
+/**
  * The one environment that every process of the stack gets.
  * @param {NodeJS.ProcessEnv} tools see bootstrap/environment.mjs
  * @param {import("../lib/layout.mjs").Layout} layout
  * @param {import("./secrets.mjs").Secrets} secrets
- * @returns {NodeJS.ProcessEnv & { DATABASE_URL: string, REDIS_URL: string }}
+ * @returns {StackEnvironment}
  */
 export function stackEnvironment(tools, layout, secrets) {
   const { ports, data, repo } = layout;

@@ -1,4 +1,4 @@
-import { readIfThere } from "../lib/files.mjs";
+import { readIfThere, tailOf } from "../lib/files.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
 
@@ -43,6 +43,15 @@ export function vitestCounts(file) {
   } catch {
     return noReport;
   }
+}
+
+/**
+ * @param {string} file a log that ends with a line `N passed, N failed`
+ * @returns {Counts}
+ */
+export function closingLineCounts(file) {
+  const found = /^(\d+) passed, (\d+) failed\s*$/.exec(tailOf(file, 1)[0] ?? "");
+  return found === null ? noReport : { passed: Number(found[1]), failed: Number(found[2]), skipped: 0 };
 }
 
 /**

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { expect, it } from "vitest";
-import { judged, junitCounts, vitestCounts } from "./counts.mjs";
+import { closingLineCounts, judged, junitCounts, vitestCounts } from "./counts.mjs";
 import { temporaryFolder } from "./temporary.mjs";
 
 /** @param {string} content */
@@ -24,6 +24,17 @@ it("reads vitest's report, a file that can't be loaded being a failure", () => {
   ];
   const report = { numPassedTests: 5, numFailedTests: 1, numPendingTests: 1, numTodoTests: 0, testResults };
   expect(vitestCounts(file(JSON.stringify(report)))).toEqual({ passed: 5, failed: 2, skipped: 1 });
+});
+
+it("reads a closing line, and only where it closes the log", () => {
+  expect(closingLineCounts(file("1 passed, 7 failed\nstep 2\n12 passed, 1 failed\n"))).toMatchObject({
+    passed: 12,
+    failed: 1,
+  });
+  expect(closingLineCounts(file("12 passed, 0 failed\nError: the browser went away\n"))).toMatchObject({
+    passed: 0,
+    failed: 1,
+  });
 });
 
 it("takes a missing or broken report for a failure", () => {

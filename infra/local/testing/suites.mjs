@@ -1,5 +1,5 @@
 import path from "node:path";
-import { junitCounts, vitestCounts } from "./counts.mjs";
+import { closingLineCounts, junitCounts, vitestCounts } from "./counts.mjs";
 
 /**
  * @typedef {{ repo: string, logs: string, env: NodeJS.ProcessEnv, python: string }} SuiteContext
@@ -31,28 +31,39 @@ export function pytestSuite(name, { repo, logs, env, python }) {
 }
 
 /**
- * @param {{ name: string, config: string, limitMs: number }} which
+ * Every TypeScript package and the tests of this folder.
  * @param {SuiteContext} context
  * @returns {import("./suite.mjs").SuiteSpec}
  */
-export function vitestSuite({ name, config, limitMs }, { repo, logs, env }) {
-  const report = path.join(logs, `test-${name}.json`);
+export function typescriptSuite({ repo, logs, env }) {
+  const report = path.join(logs, "test-typescript.json");
+  const vitest = path.join(repo, "node_modules/vitest/vitest.mjs");
   return {
-    name,
+    name: "typescript",
     command: process.execPath,
-    args: [
-      path.join(repo, "node_modules/vitest/vitest.mjs"),
-      "run",
-      "--config",
-      path.join(repo, config),
-      "--reporter=default",
-      "--reporter=json",
-      `--outputFile.json=${report}`,
-    ],
+    args: [vitest, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
     cwd: repo,
     env: { ...env, NODE_ENV: "test", CI: "1", NO_COLOR: "1" },
-    limitMs,
+    limitMs: 15 * 60_000,
     report,
     count: () => vitestCounts(report),
+  };
+}
+
+/**
+ * The whole line in real Chromium. It is a script of its own with a closing line, since its steps build on each other.
+ * @param {SuiteContext & { chromium: string }} context
+ * @returns {import("./suite.mjs").SuiteSpec}
+ */
+export function browserSuite({ repo, logs, env, chromium }) {
+  const urls = { WEB_URL: env.GROVE_WEB_URL, GATEWAY_URL: env.GROVE_GATEWAY_URL };
+  return {
+    name: "browser",
+    command: process.execPath,
+    args: ["--import", "tsx", path.join(repo, "apps/web/e2e/line.e2e.ts")],
+    cwd: path.join(repo, "apps/web"),
+    env: { ...env, ...urls, CHROMIUM: chromium, SCREENSHOTS: path.join(logs, "screenshots") },
+    limitMs: 20 * 60_000,
+    count: () => closingLineCounts(path.join(logs, "test-browser.log")),
   };
 }
