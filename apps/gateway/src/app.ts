@@ -29,16 +29,24 @@ export function createApp(services: Services, options: AppOptions): Hono<Gateway
   app.use(cors({ origin: "*", allowMethods: ["GET", "POST", "DELETE"], exposeHeaders: ["*"] }));
   app.route("/", healthRoutes(services));
   app.use("/v1/*", bodyLimit({ maxSize: MAX_PROMPT_BYTES, onError: tooLarge }), authenticate(services, "openai"));
-  app.route("/v1", openAiRoutes(() => services.settings.baseModel.id));
+  app.route(
+    "/v1",
+    openAiRoutes(() => services.settings.baseModel.id),
+  );
   app.use("/:tenant/deployments/*", bodyLimit({ maxSize: MAX_PROMPT_BYTES, onError: tooLarge }));
   app.route("/:tenant/deployments/v2/llms/:model", deploymentRoutes(services));
   app.use("/api/v1/*", authenticate(services, "grove"));
   app.route("/api/v1", groveRoutes(services));
   app.route("/internal/adapters", internalAdapterRoutes(services));
-  app.notFound((c) => failureResponse("grove", fail("route_not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 200)} here.`)));
+  app.notFound((c) =>
+    failureResponse("grove", fail("route_not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 200)} here.`)),
+  );
   app.onError((error, c) => {
     if (!c.req.raw.signal.aborted) options.onError(error, c.var.requestId);
-    return failureResponse("grove", fail("internal", `Something went wrong on our side. Quote this request: ${c.var.requestId}`));
+    return failureResponse(
+      "grove",
+      fail("internal", `Something went wrong on our side. Quote this request: ${c.var.requestId}`),
+    );
   });
   return app;
 }

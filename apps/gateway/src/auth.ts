@@ -24,7 +24,10 @@ export function requireTenant(shape: ErrorShape) {
   return createMiddleware<GatewayEnv>(async (c, next) => {
     const tenant = c.req.param("tenant");
     if (tenant !== c.var.ctx.orgSlug) {
-      return failureResponse(shape, fail("forbidden", `This API token is of the organisation ${c.var.ctx.orgSlug}, not of the one in the address.`));
+      return failureResponse(
+        shape,
+        fail("forbidden", `This API token is of the organisation ${c.var.ctx.orgSlug}, not of the one in the address.`),
+      );
     }
     await next();
   });

@@ -4,7 +4,11 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 /** Three vocabularies outside, one inside: each family of routes writes a failure in the shape its clients know. */
 export type ErrorShape = "lorax" | "openai" | "grove";
 
-const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = { serving_overloaded: 1, serving_unavailable: 5, queue_unavailable: 5 };
+const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = {
+  serving_overloaded: 1,
+  serving_unavailable: 5,
+  queue_unavailable: 5,
+};
 
 export function failureResponse(shape: ErrorShape, failure: Failure): Response {
   const status = statusIn(shape, failure.code);
@@ -49,7 +53,15 @@ const loraxTypes: Partial<Record<ErrorCode, string>> = {
 function openAiBody({ code, message, field }: Failure): unknown {
   const status = errorTable[code].http;
   const type =
-    status === 401 ? "authentication_error" : status === 403 ? "permission_error" : status === 429 ? "rate_limit_error" : status >= 500 ? "server_error" : "invalid_request_error";
+    status === 401
+      ? "authentication_error"
+      : status === 403
+        ? "permission_error"
+        : status === 429
+          ? "rate_limit_error"
+          : status >= 500
+            ? "server_error"
+            : "invalid_request_error";
   const known = openAiCodes[code];
   return { error: { message, type, param: known?.param ?? field ?? null, code: known?.code ?? code } };
 }

@@ -1,4 +1,4 @@
-import { fail, type Failure, ok, type Result } from "@grove/contracts/errors";
+import { type Failure, fail, ok, type Result } from "@grove/contracts/errors";
 import type { z } from "zod";
 import type { GatewayContext } from "./context.ts";
 import { failureResponse } from "./errors.ts";
@@ -16,7 +16,10 @@ export function resultResponse(result: Result<unknown>, status = 200): Response 
 }
 
 /** The body, or the query of a GET, by its schema. */
-export async function readJson<S extends z.ZodType>(c: GatewayContext, schema: S): Promise<Result<z.infer<S>, "malformed_request" | "invalid_input">> {
+export async function readJson<S extends z.ZodType>(
+  c: GatewayContext,
+  schema: S,
+): Promise<Result<z.infer<S>, "malformed_request" | "invalid_input">> {
   let body: unknown;
   try {
     body = await c.req.json();

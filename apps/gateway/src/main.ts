@@ -8,7 +8,10 @@ const STOP_MS = 6_000; // answers under way get this long after SIGTERM
 const settings = loadGatewaySettings();
 const services = createServices(settings.core);
 const app = createApp(services, {
-  onError: (error, requestId) => console.error(JSON.stringify({ level: "error", requestId, error: error instanceof Error ? error.stack : String(error) })),
+  onError: (error, requestId) =>
+    console.error(
+      JSON.stringify({ level: "error", requestId, error: error instanceof Error ? error.stack : String(error) }),
+    ),
 });
 const server = serve({ fetch: app.fetch, hostname: settings.host, port: settings.port }, (address) => {
   console.log(`gateway ready on http://${settings.host}:${address.port}`);

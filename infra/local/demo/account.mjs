@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import path from "node:path";
 import { promisify } from "node:util";
 import { Failure } from "../lib/failure.mjs";
+import { readIfThere, writeAtomically } from "../lib/files.mjs";
 
 const REPO = path.resolve(import.meta.dirname, "../../..");
 const EMAIL = "demo@grove.local";
@@ -12,22 +13,40 @@ const EMAIL = "demo@grove.local";
 /**
  * The account of an earlier demo if its token still works; else the first account of this installation, or, where somebody
  * has signed up before, a token for that organisation (whose password only its owner knows).
- * @param {{ env: NodeJS.ProcessEnv, gateway: string, before: Account | null }} where
+ * @param {{ env: NodeJS.ProcessEnv, data: string, gateway: string, before: Account | null }} where
  * @returns {Promise<Account>}
  */
-export async function openAccount({ env, gateway, before }) {
-  if (before !== null && (await stillWorks(gateway, before.apiToken))) return before;
-  const password = randomBytes(12).toString("base64url");
+export async function openAccount({ env, data, gateway, before }) {
+  if (before !== null && (await stillWorks(gateway, before.apiToken))) {
+    const { email, password, tenant, apiToken } = before;
+    return { email, password, tenant, apiToken };
+  }
+  const password = passwordIn(path.join(data, "demo", "password"));
   const input = JSON.stringify({ email: EMAIL, password, name: "Demo", organisation: "Demo" });
   const script = path.join(import.meta.dirname, "open-account.ts");
   const run = promisify(execFile)(process.execPath, ["--import", "tsx", script], { cwd: REPO, env });
   run.child.stdin?.end(input); // not an argument: those are visible to every user of the machine
   const { stdout } = await run.catch((error) => {
-    throw new Failure("The demo's account could not be made.", { tail: String(error.stderr ?? error).trim().split("\n").slice(-12) });
+    const tail = String(error.stderr ?? error)
+      .trim()
+      .split("\n")
+      .slice(-12);
+    throw new Failure("The demo's account could not be made.", { tail });
   });
-  const { made, email, tenant, apiToken } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}");
-  const known = before !== null && before.email === email ? before.password : "";
-  return { email, password: made ? password : known, tenant, apiToken };
+  const { email, tenant, apiToken } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}");
+  return { email, password: email === EMAIL ? password : "", tenant, apiToken };
+}
+
+/**
+ * Written before it is used, so that no interruption leaves an account whose password nobody knows.
+ * @param {string} file
+ */
+function passwordIn(file) {
+  const before = readIfThere(file);
+  if (before !== null && before !== "") return before;
+  const made = randomBytes(12).toString("base64url");
+  writeAtomically(file, made, 0o600);
+  return made;
 }
 
 /**

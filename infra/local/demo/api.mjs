@@ -22,7 +22,11 @@ export function openApi({ gateway, token, signal }) {
   async function call(path, init) {
     for (let tried = 1; ; tried += 1) {
       try {
-        const response = await fetch(`${gateway}${path}`, { ...init, signal, headers: { authorization, ...init.headers } });
+        const response = await fetch(`${gateway}${path}`, {
+          ...init,
+          signal,
+          headers: { authorization, ...init.headers },
+        });
         const body = await response.json();
         if (response.ok) return body;
         const again = init.method === "GET" && response.status >= 500 && tried < TRIES;

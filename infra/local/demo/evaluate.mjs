@@ -14,7 +14,13 @@ const TELL_EVERY_MS = 10_000;
  */
 export async function evaluateOnce(api, task, { adapterId, datasetId }, say) {
   const { evalRows, maxNewTokens } = task;
-  const input = { adapterId, datasetId, split: "test", rows: evalRows, ...(maxNewTokens === undefined ? {} : { maxNewTokens }) };
+  const input = {
+    adapterId,
+    datasetId,
+    split: "test",
+    rows: evalRows,
+    ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
+  };
   let found = await firstUnbroken(input, (body) => api.post("/api/v1/evals", body));
   if (found.status === "succeeded") say(`  evaluated before: ${found.rows} rows`);
   let told = Date.now();

@@ -9,12 +9,19 @@ import { loadCoreSettings } from "../../../packages/core/src/settings.ts";
 const services = createServices(loadCoreSettings(process.env));
 try {
   const input = signUpInput.parse(JSON.parse(await text(process.stdin)));
-  const made = await signUp(services, input);
-  const membership = await services.db.membership.findFirstOrThrow({ where: { role: "owner" }, include: { org: true, user: true }, orderBy: { createdAt: "asc" } });
+  await signUp(services, input); // refused where an account exists: then its organisation gets the token
+  const membership = await services.db.membership.findFirstOrThrow({
+    where: { role: "owner" },
+    include: { org: true, user: true },
+    orderBy: { createdAt: "asc" },
+  });
   const { org, user } = membership;
-  const token = await createToken({ ...services, orgId: org.id, orgSlug: org.slug, actor: { kind: "user", userId: user.id } }, { name: "npm run demo" });
+  const token = await createToken(
+    { ...services, orgId: org.id, orgSlug: org.slug, actor: { kind: "user", userId: user.id } },
+    { name: "npm run demo" },
+  );
   if (!token.ok) throw new Error(token.message);
-  console.log(JSON.stringify({ made: made.ok, email: user.email, tenant: org.slug, apiToken: token.value.token }));
+  console.log(JSON.stringify({ email: user.email, tenant: org.slug, apiToken: token.value.token }));
 } finally {
   await closeServices(services);
 }

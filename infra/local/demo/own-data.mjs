@@ -24,18 +24,27 @@ const EXTENSIONS = [".jsonl", ".ndjson", ".csv"];
  */
 export function findData(given) {
   const what = fs.statSync(given, { throwIfNoEntry: false });
-  if (!what) throw new Failure(`There is no file or folder ${given}.`, { advice: "Give --data a CSV or JSONL file, or a folder that holds train.jsonl." });
+  if (!what)
+    throw new Failure(`There is no file or folder ${given}.`, {
+      advice: "Give --data a CSV or JSONL file, or a folder that holds train.jsonl.",
+    });
   if (what.isDirectory()) {
     const parts = splitFilesIn(given);
     if (!parts.some((part) => part.split === "train")) {
-      throw new Failure(`${given} holds no train.jsonl or train.csv.`, { advice: "Name the file itself: --data FOLDER/FILE." });
+      throw new Failure(`${given} holds no train.jsonl or train.csv.`, {
+        advice: "Name the file itself: --data FOLDER/FILE.",
+      });
     }
     return { name: path.basename(path.resolve(given)), parts };
   }
-  if (!EXTENSIONS.includes(path.extname(given))) throw new Failure(`${given} is neither CSV nor JSONL.`, { advice: `Use a file that ends in ${EXTENSIONS.join(", ")}.` });
+  if (!EXTENSIONS.includes(path.extname(given)))
+    throw new Failure(`${given} is neither CSV nor JSONL.`, {
+      advice: `Use a file that ends in ${EXTENSIONS.join(", ")}.`,
+    });
   const siblings = splitFilesIn(path.dirname(given));
   const isTrain = siblings.some((part) => part.split === "train" && path.resolve(part.file) === path.resolve(given));
-  if (isTrain && siblings.length > 1) return { name: path.basename(path.dirname(path.resolve(given))), parts: siblings };
+  if (isTrain && siblings.length > 1)
+    return { name: path.basename(path.dirname(path.resolve(given))), parts: siblings };
   return { name: path.basename(given, path.extname(given)), parts: [{ split: "", file: given }] };
 }
 
@@ -66,13 +75,18 @@ export async function* mergedLines(parts) {
 /** @param {string} file */
 async function* jsonRows(file) {
   let number = 0;
-  for await (const line of createInterface({ input: fs.createReadStream(file, "utf8"), crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const line of createInterface({
+    input: fs.createReadStream(file, "utf8"),
+    crlfDelay: Number.POSITIVE_INFINITY,
+  })) {
     number += 1;
     if (line.trim() === "") continue;
     try {
       yield JSON.parse(line);
     } catch {
-      throw new Failure(`${file}, line ${number} is not JSON: ${line.slice(0, 80)}`, { advice: "Correct the line and run the command again." });
+      throw new Failure(`${file}, line ${number} is not JSON: ${line.slice(0, 80)}`, {
+        advice: "Correct the line and run the command again.",
+      });
     }
   }
 }

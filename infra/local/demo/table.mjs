@@ -2,7 +2,11 @@ import { clock } from "./train.mjs";
 
 /** @typedef {{ task: import("./tasks.mjs").Task, job: any, evaluation: any }} Outcome */
 
-const METRICS = /** @type {Record<string, string>} */ ({ accuracy: "accuracy", exact_match: "exact match", rouge_l: "ROUGE-L" });
+const METRICS = /** @type {Record<string, string>} */ ({
+  accuracy: "accuracy",
+  exact_match: "exact match",
+  rouge_l: "ROUGE-L",
+});
 
 /**
  * Base against fine-tuned: one line a way of asking.
@@ -13,7 +17,8 @@ export function resultTable(outcomes) {
   const head = ["task", "test rows", "how it answers", "base", "fine-tuned", "training", "cost"];
   const rows = outcomes.flatMap(linesOf);
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (/** @type {string[]} */ cells) => `  ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("   ")}`.trimEnd();
+  const line = (/** @type {string[]} */ cells) =>
+    `  ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("   ")}`.trimEnd();
   return [line(head), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)];
 }
 
@@ -31,9 +36,23 @@ function linesOf({ task, job, evaluation }) {
     dollars(cost),
   ];
   if (summary.adapter.forcedChoice === null) {
-    return [first, ["", "", "freely (exact match)", score(summary.base.exactMatch), score(summary.adapter.exactMatch), "", ""]];
+    return [
+      first,
+      ["", "", "freely (exact match)", score(summary.base.exactMatch), score(summary.adapter.exactMatch), "", ""],
+    ];
   }
-  return [first, ["", "", "choosing among the labels", score(summary.base.forcedChoice), score(summary.adapter.forcedChoice), "", ""]];
+  return [
+    first,
+    [
+      "",
+      "",
+      "choosing among the labels",
+      score(summary.base.forcedChoice),
+      score(summary.adapter.forcedChoice),
+      "",
+      "",
+    ],
+  ];
 }
 
 /** @param {number} value */

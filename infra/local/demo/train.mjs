@@ -24,10 +24,14 @@ export async function uploadOnce(api, task, say) {
   }
   if (dataset.status === "failed") {
     const line = dataset.error?.line ? ` (line ${dataset.error.line})` : "";
-    throw new Failure(`${task.data.file} cannot be used${line}: ${dataset.error?.message}`, { advice: "Correct the file and run the command again." });
+    throw new Failure(`${task.data.file} cannot be used${line}: ${dataset.error?.message}`, {
+      advice: "Correct the file and run the command again.",
+    });
   }
   const { rows, splitRows } = dataset.profile;
-  say(`  data set: ${rows} rows: ${splitRows.train} to learn from, ${splitRows.validation} to watch, ${splitRows.test} held back for the test${known ? " (uploaded before)" : ""}`);
+  say(
+    `  data set: ${rows} rows: ${splitRows.train} to learn from, ${splitRows.validation} to watch, ${splitRows.test} held back for the test${known ? " (uploaded before)" : ""}`,
+  );
   return dataset;
 }
 
@@ -61,7 +65,9 @@ export async function trainOnce(api, task, { datasetId, baseModel }, say) {
   else await follow(api, job.id, say);
   const done = await api.get(`/api/v1/jobs/${job.id}`);
   if (done.status === "succeeded") return done;
-  throw new Failure(`The training of ${repository} ${done.status}: ${done.error?.message ?? ""}`, { advice: "Its log is on the job's page in the dashboard." });
+  throw new Failure(`The training of ${repository} ${done.status}: ${done.error?.message ?? ""}`, {
+    advice: "Its log is on the job's page in the dashboard.",
+  });
 }
 
 /**

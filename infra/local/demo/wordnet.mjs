@@ -105,7 +105,8 @@ export function broaderRows(nouns) {
  * @returns {Row[]}
  */
 function withSplits(rows, test) {
-  const splitOf = (/** @type {number} */ i) => (i < test ? "test" : i < test + VALIDATION_ROWS ? "validation" : "train");
+  const splitOf = (/** @type {number} */ i) =>
+    i < test ? "test" : i < test + VALIDATION_ROWS ? "validation" : "train";
   return rows.map((row, i) => ({ ...row, split: splitOf(i) }));
 }
 
@@ -124,6 +125,11 @@ function spoken(word) {
  * @param {string} salt
  */
 function inHashOrder(synsets, salt) {
-  const keyed = synsets.map((synset) => ({ synset, key: createHash("sha256").update(salt + synset.offset).digest("hex") }));
+  const keyed = synsets.map((synset) => ({
+    synset,
+    key: createHash("sha256")
+      .update(salt + synset.offset)
+      .digest("hex"),
+  }));
   return keyed.sort((one, other) => (one.key < other.key ? -1 : 1)).map(({ synset }) => synset);
 }

@@ -10,7 +10,8 @@ import { authenticateToken, createToken, listTokens, revokeToken } from "./token
 
 let world: TestWorld;
 let ctx: OrgCtx; // of the account that signed up
-const person = (email: string) => signUpInput.parse({ email, password: "correct horse", name: "Ada", organisation: "Ada & Söhne" });
+const person = (email: string) =>
+  signUpInput.parse({ email, password: "correct horse", name: "Ada", organisation: "Ada & Söhne" });
 
 beforeAll(async () => {
   world = await createTestWorld();
@@ -20,7 +21,9 @@ afterAll(() => world.close());
 describe("signUp", () => {
   it("lets one of two simultaneous first accounts make the organisation", async () => {
     expect(await isFirstRun(world.services)).toBe(true);
-    const answers = await Promise.all(["ada@example.org", "eve@example.org", "ada@example.org"].map((email) => signUp(world.services, person(email))));
+    const answers = await Promise.all(
+      ["ada@example.org", "eve@example.org", "ada@example.org"].map((email) => signUp(world.services, person(email))),
+    );
     expect(answers.filter((answer) => answer.ok)).toHaveLength(1);
     expect(await world.services.db.user.count()).toBe(1);
     expect(await isFirstRun(world.services)).toBe(false);
@@ -34,7 +37,11 @@ describe("signUp", () => {
 
   it("tells a known address from a closed door", async () => {
     const { email } = await world.services.db.user.findFirstOrThrow();
-    expect(await signUp(world.services, person(email))).toMatchObject({ ok: false, code: "email_taken", field: "email" });
+    expect(await signUp(world.services, person(email))).toMatchObject({
+      ok: false,
+      code: "email_taken",
+      field: "email",
+    });
     expect(await signUp(world.services, person("late@example.org"))).toMatchObject({ ok: false, code: "forbidden" });
   });
 
@@ -50,8 +57,14 @@ describe("signIn", () => {
   it("takes the address in any case and the right password alone", async () => {
     const { email } = await world.services.db.user.findFirstOrThrow();
     const input = (given: string, password: string) => signInInput.parse({ email: given, password });
-    expect(await signIn(world.services, input(email.toUpperCase(), "correct horse"))).toMatchObject({ ok: true, value: { user: { email } } });
-    const [wrong, unknown] = [await signIn(world.services, input(email, "wrong horse")), await signIn(world.services, input("no@example.org", "correct horse"))];
+    expect(await signIn(world.services, input(email.toUpperCase(), "correct horse"))).toMatchObject({
+      ok: true,
+      value: { user: { email } },
+    });
+    const [wrong, unknown] = [
+      await signIn(world.services, input(email, "wrong horse")),
+      await signIn(world.services, input("no@example.org", "correct horse")),
+    ];
     expect(wrong).toMatchObject({ ok: false, code: "wrong_password" });
     expect(unknown).toEqual(wrong);
   });
@@ -73,7 +86,9 @@ describe("signIn", () => {
   });
 
   it("gives no context for an account without an organisation", async () => {
-    const lonely = await world.services.db.user.create({ data: { email: "lonely@example.org", name: "L", passwordHash: "-" } });
+    const lonely = await world.services.db.user.create({
+      data: { email: "lonely@example.org", name: "L", passwordHash: "-" },
+    });
     expect(await loadOrgCtx(world.services, lonely.id)).toBeNull();
   });
 });
@@ -85,7 +100,10 @@ describe("tokens", () => {
     const { token, id, prefix } = made.value;
     expect(token).toMatch(/^pb_[0-9a-f]{64}$/);
     expect(token.startsWith(prefix)).toBe(true);
-    expect(await world.services.db.apiToken.findUniqueOrThrow({ where: { id } })).toMatchObject({ tokenHash: createHash("sha256").update(token).digest("hex"), lastUsedAt: null });
+    expect(await world.services.db.apiToken.findUniqueOrThrow({ where: { id } })).toMatchObject({
+      tokenHash: createHash("sha256").update(token).digest("hex"),
+      lastUsedAt: null,
+    });
     expect(JSON.stringify(await listTokens(ctx))).not.toContain(token);
   });
 
@@ -93,13 +111,20 @@ describe("tokens", () => {
     const made = await createToken(ctx, { name: "used" });
     if (!made.ok) throw new Error(made.message);
     const opened = await authenticateToken(world.services, made.value.token);
-    expect(opened).toMatchObject({ ok: true, value: { orgId: ctx.orgId, orgSlug: ctx.orgSlug, actor: { kind: "token", tokenId: made.value.id } } });
-    const used = () => world.services.db.apiToken.findUniqueOrThrow({ where: { id: made.value.id }, select: { lastUsedAt: true } });
+    expect(opened).toMatchObject({
+      ok: true,
+      value: { orgId: ctx.orgId, orgSlug: ctx.orgSlug, actor: { kind: "token", tokenId: made.value.id } },
+    });
+    const used = () =>
+      world.services.db.apiToken.findUniqueOrThrow({ where: { id: made.value.id }, select: { lastUsedAt: true } });
     const first = (await used()).lastUsedAt;
     expect(first).not.toBeNull();
     await authenticateToken(world.services, made.value.token);
     expect((await used()).lastUsedAt).toEqual(first);
-    await world.services.db.apiToken.update({ where: { id: made.value.id }, data: { lastUsedAt: new Date(Date.now() - 61_000) } });
+    await world.services.db.apiToken.update({
+      where: { id: made.value.id },
+      data: { lastUsedAt: new Date(Date.now() - 61_000) },
+    });
     await authenticateToken(world.services, made.value.token);
     expect((await used()).lastUsedAt?.getTime()).toBeGreaterThan(Date.now() - 30_000);
   });
@@ -109,7 +134,10 @@ describe("tokens", () => {
     if (!made.ok) throw new Error(made.message);
     const first = await revokeToken(ctx, made.value.id);
     expect(await revokeToken(ctx, made.value.id)).toEqual(first);
-    expect(await authenticateToken(world.services, made.value.token)).toMatchObject({ ok: false, code: "token_revoked" });
+    expect(await authenticateToken(world.services, made.value.token)).toMatchObject({
+      ok: false,
+      code: "token_revoked",
+    });
   });
 
   it("is out of another organisation's reach", async () => {
@@ -118,10 +146,16 @@ describe("tokens", () => {
     expect(await revokeToken(world.otherCtx, made.value.id)).toMatchObject({ ok: false, code: "token_not_found" });
     expect(await listTokens(world.otherCtx)).toEqual([]);
     expect((await authenticateToken(world.services, made.value.token)).ok).toBe(true);
-    expect(await createToken(world.otherCtx, { name: "nobody is a member" })).toMatchObject({ ok: false, code: "forbidden" });
+    expect(await createToken(world.otherCtx, { name: "nobody is a member" })).toMatchObject({
+      ok: false,
+      code: "forbidden",
+    });
   });
 
-  it.each(["", "pb_", "pb_zz", `pb_${"0".repeat(64)}`, `pb_${"0".repeat(63)}'`, `xx_${"0".repeat(64)}`])("does not know %j", async (bearer) => {
-    expect(await authenticateToken(world.services, bearer)).toMatchObject({ ok: false, code: "token_invalid" });
-  });
+  it.each(["", "pb_", "pb_zz", `pb_${"0".repeat(64)}`, `pb_${"0".repeat(63)}'`, `xx_${"0".repeat(64)}`])(
+    "does not know %j",
+    async (bearer) => {
+      expect(await authenticateToken(world.services, bearer)).toMatchObject({ ok: false, code: "token_invalid" });
+    },
+  );
 });

@@ -14,12 +14,16 @@ export async function isFirstRun(services: Services): Promise<boolean> {
 }
 
 /** The first account makes the organisation and owns it. Later ones are refused until invitations exist. */
-export async function signUp(services: Services, input: SignUpInput): Promise<Result<SignedUp, "email_taken" | "forbidden">> {
+export async function signUp(
+  services: Services,
+  input: SignUpInput,
+): Promise<Result<SignedUp, "email_taken" | "forbidden">> {
   const passwordHash = await hashPassword(input.password);
   return services.db.$transaction(async (tx) => {
     await tx.$executeRaw`SELECT pg_advisory_xact_lock(${FIRST_RUN_LOCK})`;
     const taken = await tx.user.findUnique({ where: { email: input.email }, select: { id: true } });
-    if (taken) return fail("email_taken", "There is an account with this e-mail address. Sign in instead.", { field: "email" });
+    if (taken)
+      return fail("email_taken", "There is an account with this e-mail address. Sign in instead.", { field: "email" });
     if ((await tx.user.findFirst({ select: { id: true } })) !== null) {
       return fail("forbidden", "This installation has its first account already, and new ones need an invitation.");
     }

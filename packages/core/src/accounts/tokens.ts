@@ -15,7 +15,13 @@ export async function createToken(ctx: OrgCtx, input: CreateTokenInput): Promise
   if (userId === null) return fail("forbidden", "Only a member of the organisation can make tokens.");
   const token = `pb_${randomBytes(32).toString("hex")}`;
   const row = await ctx.db.apiToken.create({
-    data: { orgId: ctx.orgId, userId, name: input.name, prefix: token.slice(0, PREFIX_LENGTH), tokenHash: hashToken(token) },
+    data: {
+      orgId: ctx.orgId,
+      userId,
+      name: input.name,
+      prefix: token.slice(0, PREFIX_LENGTH),
+      tokenHash: hashToken(token),
+    },
     select: visible,
   });
   return ok({ ...row, token });
@@ -28,7 +34,10 @@ export async function listTokens(ctx: OrgCtx): Promise<TokenView[]> {
 
 /** Takes effect with the next request. Revoking twice keeps the first time. */
 export async function revokeToken(ctx: OrgCtx, id: string): Promise<Result<TokenView, "token_not_found">> {
-  await ctx.db.apiToken.updateMany({ where: { id, orgId: ctx.orgId, revokedAt: null }, data: { revokedAt: new Date() } });
+  await ctx.db.apiToken.updateMany({
+    where: { id, orgId: ctx.orgId, revokedAt: null },
+    data: { revokedAt: new Date() },
+  });
   const row = await ctx.db.apiToken.findFirst({ where: { id, orgId: ctx.orgId }, select: visible });
   return row ? ok(row) : fail("token_not_found", "No such token in this organisation.");
 }
@@ -41,9 +50,13 @@ export async function authenticateToken(
   const unknown = fail("token_invalid", "This API token is not valid. Make one under API tokens in the dashboard.");
   if (!tokenPattern.test(bearer)) return unknown;
   const hash = hashToken(bearer);
-  const row = await services.db.apiToken.findUnique({ where: { tokenHash: hash }, include: { org: { select: { slug: true } } } });
+  const row = await services.db.apiToken.findUnique({
+    where: { tokenHash: hash },
+    include: { org: { select: { slug: true } } },
+  });
   if (!row || !timingSafeEqual(Buffer.from(row.tokenHash), Buffer.from(hash))) return unknown;
-  if (row.revokedAt) return fail("token_revoked", `The API token ${row.prefix}… was revoked. Make another one in the dashboard.`);
+  if (row.revokedAt)
+    return fail("token_revoked", `The API token ${row.prefix}… was revoked. Make another one in the dashboard.`);
   await touch(services, row.id, row.lastUsedAt);
   return ok({ ...services, orgId: row.orgId, orgSlug: row.org.slug, actor: { kind: "token", tokenId: row.id } });
 }
@@ -68,7 +81,10 @@ async function ownerOf(ctx: OrgCtx): Promise<string | null> {
       return token?.userId ?? null;
     }
     case "system": {
-      const owner = await ctx.db.membership.findFirst({ where: { orgId: ctx.orgId, role: "owner" }, select: { userId: true } });
+      const owner = await ctx.db.membership.findFirst({
+        where: { orgId: ctx.orgId, role: "owner" },
+        select: { userId: true },
+      });
       return owner?.userId ?? null;
     }
   }

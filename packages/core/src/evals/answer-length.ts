@@ -19,7 +19,10 @@ export async function answerLength(
   let longest = 1;
   for await (const { values } of readRows(services, dataset, { split: held.split, limit: held.rows })) {
     const prompt = renderTemplate(config.promptTemplate, values);
-    longest = Math.max(longest, counter.countCompletion(prompt, values[config.targetColumn] ?? "", config.promptFormat));
+    longest = Math.max(
+      longest,
+      counter.countCompletion(prompt, values[config.targetColumn] ?? "", config.promptFormat),
+    );
   }
   return Math.min(LONGEST, longest + MARGIN);
 }

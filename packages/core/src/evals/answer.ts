@@ -1,7 +1,7 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Result } from "@grove/contracts/errors";
 import type { Metric } from "@grove/contracts/evals";
 import type { GenerateInput } from "@grove/contracts/serving";
-import type { Result } from "@grove/contracts/errors";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { OrgCtx } from "../context.ts";
 import { generate } from "../serving/generate.ts";
 import type { PromptCall } from "../serving/road.ts";
@@ -30,8 +30,18 @@ export class ServingAway extends Error {}
 const OVERLOAD_PAUSE_MS = 1_000;
 
 /** One side of one row: a free answer, and for a classification the likeliest label. */
-export async function answerRow(ctx: OrgCtx, plan: EvalPlan, side: Side, item: EvalItem, signal: AbortSignal): Promise<Answered> {
-  const call: PromptCall = { source: "evaluation", key: `eval-${plan.evalId}-${item.index}-${side}`, evalId: plan.evalId };
+export async function answerRow(
+  ctx: OrgCtx,
+  plan: EvalPlan,
+  side: Side,
+  item: EvalItem,
+  signal: AbortSignal,
+): Promise<Answered> {
+  const call: PromptCall = {
+    source: "evaluation",
+    key: `eval-${plan.evalId}-${item.index}-${side}`,
+    evalId: plan.evalId,
+  };
   const given = await patiently(() => generate(ctx, promptFor(plan, side, item), call, signal), signal);
   if (!given.ok) return failed(given.message);
   const text = trimAnswer(given.value.text, plan.singleLine);
@@ -113,5 +123,15 @@ async function patiently<T>(ask: () => Promise<Result<T>>, signal: AbortSignal):
 }
 
 function failed(message: string): Answered {
-  return { text: "", score: 0, exact: false, rougeL: 0, forced: null, error: message, promptTokens: 0, completionTokens: 0, seconds: 0 };
+  return {
+    text: "",
+    score: 0,
+    exact: false,
+    rougeL: 0,
+    forced: null,
+    error: message,
+    promptTokens: 0,
+    completionTokens: 0,
+    seconds: 0,
+  };
 }

@@ -60,7 +60,10 @@ async function findSubject(ctx: OrgCtx, id: string): Promise<Result<Subject, "ad
     where: { orgId: ctx.orgId, version: Number(version), repository: { name } },
     select: { id: true, config: true, job: { select: { datasetId: true } } },
   });
-  if (!row) return fail("adapter_not_found", `There is no adapter ${JSON.stringify(id.slice(0, 80))} in this organisation.`, { field: "adapterId" });
+  if (!row)
+    return fail("adapter_not_found", `There is no adapter ${JSON.stringify(id.slice(0, 80))} in this organisation.`, {
+      field: "adapterId",
+    });
   return ok({ versionId: row.id, config: jobConfig.parse(row.config), trainedOn: row.job.datasetId });
 }
 
@@ -68,18 +71,32 @@ type HeldOut = { split: "validation" | "test"; rows: number };
 type HeldOutError = "dataset_not_ready" | "dataset_too_small" | "template_column_missing" | "target_column_missing";
 
 function heldOut(dataset: Dataset, config: JobConfig, input: CreateEvalInput): Result<HeldOut, HeldOutError> {
-  if (dataset.status !== "ready") return fail("dataset_not_ready", `The data set "${dataset.name}" is ${dataset.status}; it can be used once it is ready.`);
+  if (dataset.status !== "ready")
+    return fail(
+      "dataset_not_ready",
+      `The data set "${dataset.name}" is ${dataset.status}; it can be used once it is ready.`,
+    );
   const profile = datasetProfile.parse(dataset.profile);
   const columns = new Set(profile.columns.map((column) => column.name));
   const missing = templateColumns(config.promptTemplate).find((column) => !columns.has(column));
-  if (missing !== undefined) return fail("template_column_missing", `The adapter's template uses {${missing}}, and "${dataset.name}" has no such column.`, { field: "datasetId" });
+  if (missing !== undefined)
+    return fail(
+      "template_column_missing",
+      `The adapter's template uses {${missing}}, and "${dataset.name}" has no such column.`,
+      { field: "datasetId" },
+    );
   if (!columns.has(config.targetColumn)) {
-    return fail("target_column_missing", `The adapter answers with "${config.targetColumn}", and "${dataset.name}" has no such column.`, { field: "datasetId" });
+    return fail(
+      "target_column_missing",
+      `The adapter answers with "${config.targetColumn}", and "${dataset.name}" has no such column.`,
+      { field: "datasetId" },
+    );
   }
   const other = input.split === "test" ? "validation" : "test";
   const split = profile.splitRows[input.split] > 0 ? input.split : other;
   const available = profile.splitRows[split];
-  if (available === 0) return fail("dataset_too_small", `"${dataset.name}" has no held-out rows: neither a test nor a validation split.`);
+  if (available === 0)
+    return fail("dataset_too_small", `"${dataset.name}" has no held-out rows: neither a test nor a validation split.`);
   return ok({ split, rows: Math.min(input.rows, available) });
 }
 
@@ -91,7 +108,13 @@ async function sameAsBefore(
 ): Promise<Result<EvalView, "idempotency_conflict" | "eval_not_found">> {
   const { adapterVersionId, datasetId, metric, rows, maxNewTokens } = data;
   const same = { adapterVersionId, datasetId, metric, rows, maxNewTokens };
-  const before = await ctx.db.eval.findFirst({ where: { orgId: ctx.orgId, idempotencyKey: input.idempotencyKey ?? null, ...same }, select: { id: true } });
-  if (!before) return fail("idempotency_conflict", "This idempotency key was used for another evaluation.", { field: "idempotencyKey" });
+  const before = await ctx.db.eval.findFirst({
+    where: { orgId: ctx.orgId, idempotencyKey: input.idempotencyKey ?? null, ...same },
+    select: { id: true },
+  });
+  if (!before)
+    return fail("idempotency_conflict", "This idempotency key was used for another evaluation.", {
+      field: "idempotencyKey",
+    });
   return getEval(ctx, before.id);
 }

@@ -32,7 +32,7 @@ describe("rougeL", () => {
   it.each([
     ["The quick brown fox jumps over the lazy dog.", "A quick brown dog jumps over the lazy fox!", 2 / 3],
     ["the cat sat on the mat. It was happy.", "It was happy. the cat sat on the mat.", 2 / 3],
-    ["a b c a b", "a a b b", 2 * (3 / 5) * (3 / 4) / (3 / 5 + 3 / 4)],
+    ["a b c a b", "a a b b", (2 * (3 / 5) * (3 / 4)) / (3 / 5 + 3 / 4)],
     ["HELLO, world", "hello world", 1],
     ["state-of-the-art", "state of the art", 1],
   ])("%j against %j", (answer, reference, expected) => {

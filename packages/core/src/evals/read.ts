@@ -27,12 +27,18 @@ export async function getEval(ctx: OrgCtx, id: string): Promise<Result<EvalView,
 }
 
 /** Where the adapter did worst comes first; among equals, where the base did better. */
-export async function listEvalRows(ctx: OrgCtx, input: EvalRowsInput): Promise<{ items: EvalRowView[]; total: number }> {
+export async function listEvalRows(
+  ctx: OrgCtx,
+  input: EvalRowsInput,
+): Promise<{ items: EvalRowView[]; total: number }> {
   const where = { evalId: input.evalId, eval: { orgId: ctx.orgId } };
   const [rows, total] = await Promise.all([
     ctx.db.evalRow.findMany({
       where,
-      orderBy: input.order === "worst" ? [{ adapterScore: "asc" }, { baseScore: "desc" }, { index: "asc" }] : [{ index: "asc" }],
+      orderBy:
+        input.order === "worst"
+          ? [{ adapterScore: "asc" }, { baseScore: "desc" }, { index: "asc" }]
+          : [{ index: "asc" }],
       skip: input.offset,
       take: input.limit,
     }),

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
 import { readRows } from "../datasets/rows.ts";
 import { renderTemplate } from "../datasets/template.ts";
-import { answerRow, type Answered, type EvalItem, type EvalPlan, ServingAway } from "./answer.ts";
+import { type Answered, answerRow, type EvalItem, type EvalPlan, ServingAway } from "./answer.ts";
 import { summarise } from "./summary.ts";
 
 const ROWS_AT_ONCE = 8; // two sides each: enough prompts in flight to fill the engine's batch
@@ -30,7 +30,10 @@ export async function runEval(
   { evalId, lastAttempt = false }: RunEvalInput,
   signal: AbortSignal,
 ): Promise<Result<null, "serving_unavailable" | "generation_failed">> {
-  const { count } = await services.db.eval.updateMany({ where: { id: evalId, status: "queued" }, data: { status: "running", startedAt: new Date() } });
+  const { count } = await services.db.eval.updateMany({
+    where: { id: evalId, status: "queued" },
+    data: { status: "running", startedAt: new Date() },
+  });
   const row = await services.db.eval.findUnique({ where: { id: evalId }, include: evalParts });
   if (!row || (count === 0 && row.status !== "running")) return ok(null); // cancelled, or finished by a run before this one
   const ctx: OrgCtx = { ...services, orgId: row.orgId, orgSlug: row.org.slug, actor: { kind: "system" } };
@@ -41,7 +44,12 @@ export async function runEval(
   } catch (error) {
     if (stop.signal.aborted) return ok(null);
     if (!(error instanceof ServingAway)) throw error;
-    if (lastAttempt) await finish(services, evalId, { status: "failed", errorCode: "serving_unavailable", errorMessage: error.message });
+    if (lastAttempt)
+      await finish(services, evalId, {
+        status: "failed",
+        errorCode: "serving_unavailable",
+        errorMessage: error.message,
+      });
     return fail("serving_unavailable", error.message);
   } finally {
     clearInterval(watch);
@@ -74,7 +82,11 @@ async function itemsOf(ctx: OrgCtx, row: EvalRecord): Promise<EvalItem[]> {
   const split = row.split === "validation" ? "validation" : "test";
   const items: EvalItem[] = [];
   for await (const { index, values } of readRows(ctx, row.dataset, { split, limit: row.rows })) {
-    items.push({ index, prompt: renderTemplate(promptTemplate, values), reference: (values[targetColumn] ?? "").trim() });
+    items.push({
+      index,
+      prompt: renderTemplate(promptTemplate, values),
+      reference: (values[targetColumn] ?? "").trim(),
+    });
   }
   return items;
 }
@@ -97,8 +109,17 @@ const labelsColumn = z.array(z.string()).nullable();
 
 async function answerAndStore(ctx: OrgCtx, plan: EvalPlan, item: EvalItem, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  const [adapter, base] = await Promise.all([answerRow(ctx, plan, "adapter", item, signal), answerRow(ctx, plan, "base", item, signal)]);
-  const data = { evalId: plan.evalId, index: item.index, prompt: item.prompt, reference: item.reference, ...columnsOf(adapter, base) };
+  const [adapter, base] = await Promise.all([
+    answerRow(ctx, plan, "adapter", item, signal),
+    answerRow(ctx, plan, "base", item, signal),
+  ]);
+  const data = {
+    evalId: plan.evalId,
+    index: item.index,
+    prompt: item.prompt,
+    reference: item.reference,
+    ...columnsOf(adapter, base),
+  };
   await ctx.db.evalRow.createMany({ data: [data], skipDuplicates: true });
 }
 
@@ -126,7 +147,9 @@ function columnsOf(adapter: Answered, base: Answered) {
 }
 
 async function stopIfOver(services: Services, evalId: string, stop: AbortController): Promise<void> {
-  const row = await services.db.eval.findUnique({ where: { id: evalId }, select: { status: true } }).catch(() => undefined);
+  const row = await services.db.eval
+    .findUnique({ where: { id: evalId }, select: { status: true } })
+    .catch(() => undefined);
   if (row !== undefined && row?.status !== "running") stop.abort();
 }
 
@@ -136,7 +159,10 @@ async function settleEval(services: Services, row: EvalRecord): Promise<Result<n
   const seconds = (Date.now() - (row.startedAt?.getTime() ?? Date.now())) / 1000;
   const summary = summarise(results, z.enum(metrics).parse(row.metric), labelsColumn.parse(row.labels), seconds);
   const reason = results[0]?.adapterError ?? results[0]?.baseError ?? "";
-  if (results.length > 0 && (summary.adapter.failedRows === results.length || summary.base.failedRows === results.length)) {
+  if (
+    results.length > 0 &&
+    (summary.adapter.failedRows === results.length || summary.base.failedRows === results.length)
+  ) {
     const message = `Not one row was answered. The first refusal: ${reason}`;
     await finish(services, row.id, { status: "failed", errorCode: "generation_failed", errorMessage: message });
     return fail("generation_failed", message);

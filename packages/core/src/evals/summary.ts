@@ -32,7 +32,9 @@ function summariseSide(sides: SideResult[], references: string[], forced: boolea
     score: mean(sides.map((side) => side.score)),
     exactMatch: mean(sides.map((side) => (side.exact ? 1 : 0))),
     rougeL: mean(sides.map((side) => side.rougeL)),
-    forcedChoice: forced ? mean(sides.map((side, i) => (side.forced !== null && sameAnswer(side.forced, references[i] ?? "") ? 1 : 0))) : null,
+    forcedChoice: forced
+      ? mean(sides.map((side, i) => (side.forced !== null && sameAnswer(side.forced, references[i] ?? "") ? 1 : 0)))
+      : null,
     promptTokens: sum(sides.map((side) => side.promptTokens)),
     completionTokens: sum(sides.map((side) => side.completionTokens)),
     seconds: sum(sides.map((side) => side.seconds)),

@@ -1,4 +1,4 @@
-import { evalStatuses, evalSummary, type EvalRowView, type EvalView, metrics } from "@grove/contracts/evals";
+import { type EvalRowView, type EvalView, evalStatuses, evalSummary, metrics } from "@grove/contracts/evals";
 import { jobConfig } from "@grove/contracts/jobs";
 import type { EvalRow, Prisma } from "@grove/db";
 import { z } from "zod";
@@ -48,7 +48,12 @@ export function toEvalRowView(row: EvalRow): EvalRowView {
     index: row.index,
     prompt: row.prompt,
     reference: row.reference,
-    adapter: { text: row.adapterText, score: row.adapterScore, forcedChoice: row.adapterForced, error: row.adapterError },
+    adapter: {
+      text: row.adapterText,
+      score: row.adapterScore,
+      forcedChoice: row.adapterForced,
+      error: row.adapterError,
+    },
     base: { text: row.baseText, score: row.baseScore, forcedChoice: row.baseForced, error: row.baseError },
   };
 }

@@ -1,6 +1,6 @@
-import { adapterId } from "@grove/contracts/names";
-import { jobConfig, type PromptFormat } from "@grove/contracts/jobs";
 import { fail, ok, type Result } from "@grove/contracts/errors";
+import { jobConfig, type PromptFormat } from "@grove/contracts/jobs";
+import { adapterId } from "@grove/contracts/names";
 import type { OrgCtx } from "../context.ts";
 
 /** An adapter that this organisation may use, as serving is told about it. */
@@ -14,9 +14,16 @@ export type RouteError = "adapter_not_found" | "base_model_not_found" | "invalid
  * The permission check of every prompt. Another organisation's adapter and one that does not exist get the same answer;
  * an id of another form than `repository/version` never reaches a database, a disk or serving.
  */
-export async function authorizeRoute(ctx: OrgCtx, baseModel: string, adapterIds: string[]): Promise<Result<Route, RouteError>> {
+export async function authorizeRoute(
+  ctx: OrgCtx,
+  baseModel: string,
+  adapterIds: string[],
+): Promise<Result<Route, RouteError>> {
   if (baseModel !== ctx.settings.baseModel.id) {
-    return fail("base_model_not_found", `No base model named ${quote(baseModel)} is served here; it is ${ctx.settings.baseModel.id}.`);
+    return fail(
+      "base_model_not_found",
+      `No base model named ${quote(baseModel)} is served here; it is ${ctx.settings.baseModel.id}.`,
+    );
   }
   const adapters: RoutedAdapter[] = [];
   for (const id of adapterIds) {
@@ -27,11 +34,18 @@ export async function authorizeRoute(ctx: OrgCtx, baseModel: string, adapterIds:
   return ok({ baseModel, adapters });
 }
 
-async function authorizeAdapter(ctx: OrgCtx, id: string): Promise<Result<RoutedAdapter, "adapter_not_found" | "invalid_input">> {
+async function authorizeAdapter(
+  ctx: OrgCtx,
+  id: string,
+): Promise<Result<RoutedAdapter, "adapter_not_found" | "invalid_input">> {
   if (!adapterId.safeParse(id).success) {
-    return fail("invalid_input", `${quote(id)} is not an adapter id: write repository/version, for example support-intents/1.`, {
-      field: "adapter_id",
-    });
+    return fail(
+      "invalid_input",
+      `${quote(id)} is not an adapter id: write repository/version, for example support-intents/1.`,
+      {
+        field: "adapter_id",
+      },
+    );
   }
   const [name = "", version = ""] = id.split("/");
   const row = await ctx.db.adapterVersion.findFirst({
@@ -39,13 +53,19 @@ async function authorizeAdapter(ctx: OrgCtx, id: string): Promise<Result<RoutedA
     select: { id: true, sha256: true, config: true },
   });
   if (!row) {
-    return fail("adapter_not_found", `There is no adapter ${quote(id)} in the organisation ${ctx.orgSlug}.`, { field: "adapter_id" });
+    return fail("adapter_not_found", `There is no adapter ${quote(id)} in the organisation ${ctx.orgSlug}.`, {
+      field: "adapter_id",
+    });
   }
   const config = jobConfig.parse(row.config);
   if (config.baseModel !== ctx.settings.baseModel.id) {
-    return fail("invalid_input", `The adapter ${id} belongs to the base model ${config.baseModel}; ${ctx.settings.baseModel.id} is served here.`, {
-      field: "adapter_id",
-    });
+    return fail(
+      "invalid_input",
+      `The adapter ${id} belongs to the base model ${config.baseModel}; ${ctx.settings.baseModel.id} is served here.`,
+      {
+        field: "adapter_id",
+      },
+    );
   }
   return ok({ versionId: row.id, id, sha256: row.sha256, promptFormat: config.promptFormat });
 }

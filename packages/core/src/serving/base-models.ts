@@ -30,7 +30,11 @@ export async function listServedModels(ctx: OrgCtx): Promise<ServedModel[]> {
     select: { version: true, createdAt: true, repository: { select: { name: true } } },
     orderBy: { createdAt: "desc" },
   });
-  const adapters = versions.map((one) => ({ id: `${one.repository.name}/${one.version}`, createdAt: one.createdAt, adapter: true }));
+  const adapters = versions.map((one) => ({
+    id: `${one.repository.name}/${one.version}`,
+    createdAt: one.createdAt,
+    adapter: true,
+  }));
   return [{ id, createdAt: made.mtime, adapter: false }, ...adapters];
 }
 
@@ -54,7 +58,11 @@ async function parametersOf(path: string): Promise<string> {
   const files = index.success ? [...new Set(Object.values(index.data.weight_map))] : ["model.safetensors"];
   const counts = await Promise.all(files.map((file) => countWeights(join(path, basename(file)))));
   const total = counts.reduce((sum, count) => sum + count, 0);
-  return total >= 1e9 ? `${(total / 1e9).toFixed(1)}B` : total >= 1e6 ? `${Math.round(total / 1e6)}M` : `${Math.ceil(total / 1e3)}K`;
+  return total >= 1e9
+    ? `${(total / 1e9).toFixed(1)}B`
+    : total >= 1e6
+      ? `${Math.round(total / 1e6)}M`
+      : `${Math.ceil(total / 1e3)}K`;
 }
 
 async function countWeights(file: string): Promise<number> {
@@ -65,7 +73,10 @@ async function countWeights(file: string): Promise<number> {
     const bytes = Buffer.alloc(Number(size.readBigUInt64LE()));
     await handle.read(bytes, 0, bytes.length, 8);
     const tensors = Object.values(header.parse(JSON.parse(bytes.toString("utf8"))));
-    return tensors.reduce((sum, { shape }) => sum + (shape ? shape.reduce((product, side) => product * side, 1) : 0), 0);
+    return tensors.reduce(
+      (sum, { shape }) => sum + (shape ? shape.reduce((product, side) => product * side, 1) : 0),
+      0,
+    );
   } finally {
     await handle.close();
   }

@@ -1,16 +1,26 @@
-import { fail, ok, type Failure, type Result } from "@grove/contracts/errors";
+import { type Failure, fail, ok, type Result } from "@grove/contracts/errors";
 import type { GenerateChunk, Generated, GenerateInput } from "@grove/contracts/serving";
 import { z } from "zod";
 import type { OrgCtx } from "../context.ts";
 import { authorizeRoute, type Route, type RouteError } from "./authorize.ts";
 import { headerCount } from "./meter.ts";
-import { refusalOf, type RefusalError } from "./refusal.ts";
-import { type PromptCall, type RoadError, type RoadRequest, type StreamedAnswer, travel, type WholeAnswer } from "./road.ts";
+import { type RefusalError, refusalOf } from "./refusal.ts";
+import {
+  type PromptCall,
+  type RoadError,
+  type RoadRequest,
+  type StreamedAnswer,
+  travel,
+  type WholeAnswer,
+} from "./road.ts";
 
 export type GenerateError = RouteError | RoadError | RefusalError;
 
 const finishReason = z.enum(["length", "eos_token", "stop_sequence"]);
-const answerBody = z.looseObject({ generated_text: z.string(), details: z.looseObject({ finish_reason: finishReason }) });
+const answerBody = z.looseObject({
+  generated_text: z.string(),
+  details: z.looseObject({ finish_reason: finishReason }),
+});
 const tokenEvent = z.looseObject({
   token: z.looseObject({ text: z.string(), special: z.boolean() }),
   generated_text: z.string().nullish(),
@@ -18,7 +28,12 @@ const tokenEvent = z.looseObject({
 });
 
 /** The answer at once. */
-export async function generate(ctx: OrgCtx, input: GenerateInput, call: PromptCall, signal: AbortSignal): Promise<Result<Generated, GenerateError>> {
+export async function generate(
+  ctx: OrgCtx,
+  input: GenerateInput,
+  call: PromptCall,
+  signal: AbortSignal,
+): Promise<Result<Generated, GenerateError>> {
   const started = performance.now();
   const route = await authorizeRoute(ctx, input.baseModel, input.adapterIds);
   if (!route.ok) return route;
@@ -44,7 +59,12 @@ function generatedFrom(answer: WholeAnswer, started: number): Result<Generated, 
 }
 
 /** The answer as it grows. Ends with `done` or `error`; leaving it early stops the engine and bills what it had generated. */
-export async function* generateStream(ctx: OrgCtx, input: GenerateInput, call: PromptCall, signal: AbortSignal): AsyncGenerator<GenerateChunk> {
+export async function* generateStream(
+  ctx: OrgCtx,
+  input: GenerateInput,
+  call: PromptCall,
+  signal: AbortSignal,
+): AsyncGenerator<GenerateChunk> {
   const started = performance.now();
   const route = await authorizeRoute(ctx, input.baseModel, input.adapterIds);
   if (!route.ok) return yield errorChunk(route);
@@ -69,7 +89,10 @@ async function* chunksOf(answer: StreamedAnswer, started: number): AsyncGenerato
     text = generated_text;
     reason = details?.finish_reason ?? "length";
   }
-  if (reason === null) return yield errorChunk(fail("generation_failed", "The model server broke off in the middle of its answer. Send the prompt again."));
+  if (reason === null)
+    return yield errorChunk(
+      fail("generation_failed", "The model server broke off in the middle of its answer. Send the prompt again."),
+    );
   yield {
     type: "done",
     result: {

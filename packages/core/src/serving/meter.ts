@@ -8,7 +8,10 @@ const count = z.int().min(0);
 const nativeDetails = z.looseObject({ prompt_tokens: count, generated_tokens: count });
 const nativeEvent = z.looseObject({ token: z.unknown().optional(), details: nativeDetails.nullish() });
 const openAiUsage = z.looseObject({ prompt_tokens: count, completion_tokens: count });
-const openAiChoice = z.looseObject({ text: z.string().nullish(), delta: z.looseObject({ content: z.string().nullish() }).nullish() });
+const openAiChoice = z.looseObject({
+  text: z.string().nullish(),
+  delta: z.looseObject({ content: z.string().nullish() }).nullish(),
+});
 const openAiEvent = z.looseObject({ choices: z.array(openAiChoice).optional(), usage: openAiUsage.nullish() });
 const scores = z.looseObject({ prompt_tokens: count, scores: z.array(z.looseObject({ tokens: count })) });
 
@@ -16,13 +19,18 @@ const scores = z.looseObject({ prompt_tokens: count, scores: z.array(z.looseObje
 export function tokensOfAnswer(dialect: Dialect, headers: Headers, body: unknown): Tokens | null {
   if (dialect === "openai") {
     const parsed = z.looseObject({ usage: openAiUsage }).safeParse(body);
-    return parsed.success ? { prompt: parsed.data.usage.prompt_tokens, completion: parsed.data.usage.completion_tokens } : null;
+    return parsed.success
+      ? { prompt: parsed.data.usage.prompt_tokens, completion: parsed.data.usage.completion_tokens }
+      : null;
   }
   if (dialect === "scores") {
     const parsed = scores.safeParse(body);
     if (!parsed.success) return null;
     // every label is read after the prompt: all of it is work on given text, none of it was generated
-    return { prompt: parsed.data.scores.reduce((sum, one) => sum + one.tokens, parsed.data.prompt_tokens), completion: 0 };
+    return {
+      prompt: parsed.data.scores.reduce((sum, one) => sum + one.tokens, parsed.data.prompt_tokens),
+      completion: 0,
+    };
   }
   const prompt = headerCount(headers, "x-prompt-tokens");
   const completion = headerCount(headers, "x-generated-tokens");

@@ -7,15 +7,26 @@ import { authorizeRoute } from "./authorize.ts";
 import { generateStream } from "./generate.ts";
 
 /** One side of the comparison: the adapter, or its base with the very same prompt. */
-export async function* runPlayground(ctx: OrgCtx, input: PlaygroundInput, signal: AbortSignal): AsyncGenerator<GenerateChunk> {
+export async function* runPlayground(
+  ctx: OrgCtx,
+  input: PlaygroundInput,
+  signal: AbortSignal,
+): AsyncGenerator<GenerateChunk> {
   const route = await authorizeRoute(ctx, ctx.settings.baseModel.id, [input.adapterId]);
   if (!route.ok) return yield { type: "error", code: route.code, message: route.message };
   const [adapter] = route.value.adapters;
-  const version = await ctx.db.adapterVersion.findUniqueOrThrow({ where: { id: adapter?.versionId ?? "" }, select: { config: true } });
+  const version = await ctx.db.adapterVersion.findUniqueOrThrow({
+    where: { id: adapter?.versionId ?? "" },
+    select: { config: true },
+  });
   const config = jobConfig.parse(version.config);
   const missing = templateColumns(config.promptTemplate).filter((column) => !Object.hasOwn(input.values, column));
   if (missing.length > 0) {
-    return yield { type: "error", code: "template_column_missing", message: `The template needs a value for ${missing.map((column) => `"${column}"`).join(", ")}.` };
+    return yield {
+      type: "error",
+      code: "template_column_missing",
+      message: `The template needs a value for ${missing.map((column) => `"${column}"`).join(", ")}.`,
+    };
   }
   const prompt: GenerateInput = {
     baseModel: route.value.baseModel,

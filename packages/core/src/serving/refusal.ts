@@ -1,7 +1,12 @@
 import { type Failure, fail } from "@grove/contracts/errors";
 import { z } from "zod";
 
-export type RefusalError = "invalid_input" | "malformed_request" | "serving_overloaded" | "serving_unavailable" | "generation_failed";
+export type RefusalError =
+  | "invalid_input"
+  | "malformed_request"
+  | "serving_overloaded"
+  | "serving_unavailable"
+  | "generation_failed";
 
 const loraxError = z.looseObject({ error: z.string(), error_type: z.string().optional() });
 const openAiError = z.looseObject({ error: z.looseObject({ message: z.string(), type: z.string().nullish() }) });
@@ -21,7 +26,8 @@ export function readRefusal(body: unknown): { message: string; type: string | nu
 }
 
 function codeOf(status: number, type: string | null): RefusalError {
-  if (type === "validation" || type === "template_error" || status === 422 || type === "invalid_request_error") return "invalid_input";
+  if (type === "validation" || type === "template_error" || status === 422 || type === "invalid_request_error")
+    return "invalid_input";
   if (type === "overloaded" || status === 429) return "serving_overloaded";
   if (status === 400 || status === 415) return "malformed_request";
   if (status === 503) return "serving_unavailable";

@@ -8,7 +8,18 @@ import { generate, generateStream } from "./generate.ts";
 import { runPlayground } from "./playground.ts";
 import type { PromptCall } from "./road.ts";
 import { scoreLabels } from "./score.ts";
-import { adapterFileServer, emptyDataset, freePort, type LocalServer, listen, makeTinyModels, publishAdapter, startEngine, type TestEngine, type TinyModels } from "./testing.ts";
+import {
+  adapterFileServer,
+  emptyDataset,
+  freePort,
+  type LocalServer,
+  listen,
+  makeTinyModels,
+  publishAdapter,
+  startEngine,
+  type TestEngine,
+  type TinyModels,
+} from "./testing.ts";
 import { callServing } from "./upstream.ts";
 
 let world: TestWorld;
@@ -25,7 +36,10 @@ beforeAll(async () => {
   engine = await startEngine(models, { gatewayUrl: files.url });
   world = await createTestWorld({ servingUrl: engine.url, baseModel: models.base });
   mine = await publishAdapter(world.ctx, adapter(0), { repository: "mine", datasetId: await emptyDataset(world.ctx) });
-  foreign = await publishAdapter(world.otherCtx, adapter(1), { repository: "foreign", datasetId: await emptyDataset(world.otherCtx) });
+  foreign = await publishAdapter(world.otherCtx, adapter(1), {
+    repository: "foreign",
+    datasetId: await emptyDataset(world.otherCtx),
+  });
 }, 90_000);
 afterAll(async () => {
   await engine?.stop();
@@ -47,7 +61,10 @@ function newCall(): PromptCall {
   return { source: "api", key: `prompt-test-${calls}` };
 }
 async function billed(call: PromptCall) {
-  return world.services.db.usageEvent.findMany({ where: { idempotencyKey: call.key }, include: { adapterVersion: { select: { sha256: true } } } });
+  return world.services.db.usageEvent.findMany({
+    where: { idempotencyKey: call.key },
+    include: { adapterVersion: { select: { sha256: true } } },
+  });
 }
 async function all(chunks: AsyncIterable<GenerateChunk>): Promise<GenerateChunk[]> {
   const found: GenerateChunk[] = [];
@@ -59,7 +76,10 @@ const elsewhere = (url: string): OrgCtx => ({ ...world.ctx, settings: { ...world
 
 describe("generate", () => {
   it("answers with the adapter that was asked for, and not as the base does", async () => {
-    const [base, tuned] = [await generate(world.ctx, prompt(), newCall(), forever), await generate(world.ctx, prompt({ adapterIds: [mine] }), newCall(), forever)];
+    const [base, tuned] = [
+      await generate(world.ctx, prompt(), newCall(), forever),
+      await generate(world.ctx, prompt({ adapterIds: [mine] }), newCall(), forever),
+    ];
     if (!base.ok || !tuned.ok) throw new Error(JSON.stringify([base, tuned]));
     expect(base.value.adapter).toBeNull();
     expect(tuned.value.adapter).toBe(`mine/1@${adapter(0).sha256}`);
@@ -69,11 +89,23 @@ describe("generate", () => {
 
   it("books one row a key, with adapter, tokens and cost, however often it repeats", async () => {
     const call = newCall();
-    const [first, second] = [await generate(world.ctx, prompt({ adapterIds: [mine] }), call, forever), await generate(world.ctx, prompt({ maxNewTokens: 3 }), call, forever)];
+    const [first, second] = [
+      await generate(world.ctx, prompt({ adapterIds: [mine] }), call, forever),
+      await generate(world.ctx, prompt({ maxNewTokens: 3 }), call, forever),
+    ];
     const rows = await billed(call);
     expect(rows).toHaveLength(1);
-    expect(rows[0]).toMatchObject({ promptTokens: 16, completionTokens: 12, source: "api", kind: "inference", adapterVersion: { sha256: adapter(0).sha256 } });
-    expect(first.ok && second.ok && [first.value.costMicroUsd, second.value.costMicroUsd]).toEqual([rows[0]?.costMicroUsd, rows[0]?.costMicroUsd]);
+    expect(rows[0]).toMatchObject({
+      promptTokens: 16,
+      completionTokens: 12,
+      source: "api",
+      kind: "inference",
+      adapterVersion: { sha256: adapter(0).sha256 },
+    });
+    expect(first.ok && second.ok && [first.value.costMicroUsd, second.value.costMicroUsd]).toEqual([
+      rows[0]?.costMicroUsd,
+      rows[0]?.costMicroUsd,
+    ]);
   });
 
   it.each([
@@ -89,7 +121,10 @@ describe("generate", () => {
   });
 
   it("says which base model is served when another is asked for", async () => {
-    expect(await generate(world.ctx, prompt({ baseModel: "gpt-9" }), newCall(), forever)).toMatchObject({ ok: false, code: "base_model_not_found" });
+    expect(await generate(world.ctx, prompt({ baseModel: "gpt-9" }), newCall(), forever)).toMatchObject({
+      ok: false,
+      code: "base_model_not_found",
+    });
   });
 
   it("passes on why serving refuses a prompt, unbilled", async () => {
@@ -101,9 +136,16 @@ describe("generate", () => {
 
   it("throws away an answer whose adapter the engine does not confirm", async () => {
     const headers = { "content-type": "application/json", "x-prompt-tokens": "3", "x-generated-tokens": "3" };
-    const liar = await listen(createServer((_request, response) => response.writeHead(200, headers).end('{"generated_text":"base","details":{"finish_reason":"length"}}')));
+    const liar = await listen(
+      createServer((_request, response) =>
+        response.writeHead(200, headers).end('{"generated_text":"base","details":{"finish_reason":"length"}}'),
+      ),
+    );
     const call = newCall();
-    expect(await generate(elsewhere(liar.url), prompt({ adapterIds: [mine] }), call, forever)).toMatchObject({ ok: false, code: "generation_failed" });
+    expect(await generate(elsewhere(liar.url), prompt({ adapterIds: [mine] }), call, forever)).toMatchObject({
+      ok: false,
+      code: "generation_failed",
+    });
     expect(await billed(call)).toEqual([]);
     await liar.close();
   });
@@ -116,15 +158,27 @@ describe("generateStream", () => {
     const chunks = await all(generateStream(world.ctx, prompt({ adapterIds: [mine] }), call, forever));
     const last = chunks.at(-1);
     if (!whole.ok || last?.type !== "done") throw new Error(JSON.stringify(last));
-    expect(last.result).toMatchObject({ text: whole.value.text, completionTokens: 12, promptTokens: 16, adapter: whole.value.adapter });
+    expect(last.result).toMatchObject({
+      text: whole.value.text,
+      completionTokens: 12,
+      promptTokens: 16,
+      adapter: whole.value.adapter,
+    });
     expect(chunks.flatMap((chunk) => (chunk.type === "token" ? [chunk.text] : [])).join("")).toBe(whole.value.text);
-    expect(await billed(call)).toMatchObject([{ promptTokens: 16, completionTokens: 12, costMicroUsd: last.result.costMicroUsd }]);
+    expect(await billed(call)).toMatchObject([
+      { promptTokens: 16, completionTokens: 12, costMicroUsd: last.result.costMicroUsd },
+    ]);
   });
 
   it("bills what was generated before the caller left", async () => {
     const call = newCall();
     let seen = 0;
-    for await (const chunk of generateStream(world.ctx, prompt({ maxNewTokens: 400, adapterIds: [mine] }), call, forever)) {
+    for await (const chunk of generateStream(
+      world.ctx,
+      prompt({ maxNewTokens: 400, adapterIds: [mine] }),
+      call,
+      forever,
+    )) {
       if (chunk.type === "token" && ++seen === 5) break;
     }
     const [row] = await billed(call);
@@ -150,7 +204,11 @@ describe("generateStream", () => {
 
   it("shows nothing of a stream whose adapter the engine does not confirm", async () => {
     const event = { token: { id: 1, text: "base", logprob: 0, special: false }, generated_text: "base", details: null };
-    const liar = await listen(createServer((_request, response) => response.writeHead(200, { "content-type": "text/event-stream" }).end(`data: ${JSON.stringify(event)}\n\n`)));
+    const liar = await listen(
+      createServer((_request, response) =>
+        response.writeHead(200, { "content-type": "text/event-stream" }).end(`data: ${JSON.stringify(event)}\n\n`),
+      ),
+    );
     const chunks = await all(generateStream(elsewhere(liar.url), prompt({ adapterIds: [mine] }), newCall(), forever));
     expect(chunks).toEqual([expect.objectContaining({ type: "error", code: "generation_failed" })]);
     await liar.close();
@@ -159,8 +217,17 @@ describe("generateStream", () => {
 
 describe("scoreLabels", () => {
   it("gives a log-probability for each label, and the adapter's differ from the base's", async () => {
-    const ask = { baseModel: "tiny", adapterId: null, prompt: "Text: x\nLabel:", continuations: [" yes", " no"], applyChatTemplate: false };
-    const [base, tuned] = [await scoreLabels(world.ctx, ask, newCall(), forever), await scoreLabels(world.ctx, { ...ask, adapterId: mine }, newCall(), forever)];
+    const ask = {
+      baseModel: "tiny",
+      adapterId: null,
+      prompt: "Text: x\nLabel:",
+      continuations: [" yes", " no"],
+      applyChatTemplate: false,
+    };
+    const [base, tuned] = [
+      await scoreLabels(world.ctx, ask, newCall(), forever),
+      await scoreLabels(world.ctx, { ...ask, adapterId: mine }, newCall(), forever),
+    ];
     if (!base.ok || !tuned.ok) throw new Error(JSON.stringify([base, tuned]));
     expect(base.value.scores.map((score) => score.tokens)).toEqual([4, 3]);
     expect(base.value.scores.every((score) => score.logprob < 0)).toBe(true);
@@ -171,8 +238,13 @@ describe("scoreLabels", () => {
 describe("runPlayground", () => {
   it("gives base and adapter the same rendered prompt, and books both as playground", async () => {
     const ask = { adapterId: mine, values: { text: "hello" }, maxNewTokens: 4, temperature: 0 };
-    const sides = [await all(runPlayground(world.ctx, { ...ask, side: "adapter" }, forever)), await all(runPlayground(world.ctx, { ...ask, side: "base" }, forever))];
-    const results = sides.map((chunks) => chunks.at(-1)).map((last) => (last?.type === "done" ? [last.result.promptTokens, last.result.adapter] : last));
+    const sides = [
+      await all(runPlayground(world.ctx, { ...ask, side: "adapter" }, forever)),
+      await all(runPlayground(world.ctx, { ...ask, side: "base" }, forever)),
+    ];
+    const results = sides
+      .map((chunks) => chunks.at(-1))
+      .map((last) => (last?.type === "done" ? [last.result.promptTokens, last.result.adapter] : last));
     expect(results).toEqual([
       ["Text: hello\nLabel:".length, `mine/1@${adapter(0).sha256}`],
       ["Text: hello\nLabel:".length, null],
@@ -181,8 +253,12 @@ describe("runPlayground", () => {
   });
 
   it("names the column that has no value", async () => {
-    const chunks = await all(runPlayground(world.ctx, { adapterId: mine, side: "base", values: {}, maxNewTokens: 4, temperature: 0 }, forever));
-    expect(chunks).toEqual([{ type: "error", code: "template_column_missing", message: expect.stringContaining('"text"') }]);
+    const chunks = await all(
+      runPlayground(world.ctx, { adapterId: mine, side: "base", values: {}, maxNewTokens: 4, temperature: 0 }, forever),
+    );
+    expect(chunks).toEqual([
+      { type: "error", code: "template_column_missing", message: expect.stringContaining('"text"') },
+    ]);
   });
 });
 
@@ -196,9 +272,17 @@ describe("callServing", () => {
 
   it("waits through a restart: the prompt is answered by the server that comes back", async () => {
     const port = await freePort();
-    const waiting = callServing(elsewhere(`http://127.0.0.1:${port}`), { method: "GET", path: "/health" }, forever, 5_000);
+    const waiting = callServing(
+      elsewhere(`http://127.0.0.1:${port}`),
+      { method: "GET", path: "/health" },
+      forever,
+      5_000,
+    );
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const back = await listen(createServer((_request, response) => response.writeHead(200).end("{}")), port);
+    const back = await listen(
+      createServer((_request, response) => response.writeHead(200).end("{}")),
+      port,
+    );
     expect(await waiting).toMatchObject({ ok: true });
     await back.close();
   });

@@ -13,7 +13,14 @@ export type PromptCall = { source: UsageSource; key: string; evalId?: string };
 /** A prompt whose route `authorizeRoute` has allowed. `promptText` is what to measure if a stream ends before it told its length. */
 export type RoadRequest = { path: string; dialect: Dialect; body: unknown; route: Route; promptText: string };
 
-export type WholeAnswer = { kind: "whole"; status: number; headers: Headers; body: unknown; tokens: Tokens | null; costMicroUsd: bigint };
+export type WholeAnswer = {
+  kind: "whole";
+  status: number;
+  headers: Headers;
+  body: unknown;
+  tokens: Tokens | null;
+  costMicroUsd: bigint;
+};
 export type StreamEvent = { data: string; json: unknown; error: boolean };
 export type StreamedAnswer = {
   kind: "stream";
@@ -32,19 +39,36 @@ export async function travel(
   call: PromptCall,
   signal: AbortSignal,
 ): Promise<Result<WholeAnswer | StreamedAnswer, RoadError>> {
-  const sent = await callServing(ctx, { method: "POST", path: request.path, body: request.body, adapters: request.route.adapters }, signal);
+  const sent = await callServing(
+    ctx,
+    { method: "POST", path: request.path, body: request.body, adapters: request.route.adapters },
+    signal,
+  );
   if (!sent.ok) return sent;
   const { status, headers } = sent.value;
   if ((headers.get("content-type") ?? "").startsWith("text/event-stream")) {
     const bill = { tokens: { prompt: 0, completion: 0 }, costMicroUsd: 0n };
-    return ok({ kind: "stream", status, headers, events: meteredEvents(ctx, request, call, sent.value, bill, signal), bill });
+    return ok({
+      kind: "stream",
+      status,
+      headers,
+      events: meteredEvents(ctx, request, call, sent.value, bill, signal),
+      bill,
+    });
   }
   const answer = await readBody(sent.value);
   if (status >= 300) return ok({ kind: "whole", status, headers, body: answer, tokens: null, costMicroUsd: 0n });
   if (!usedAdapters(headers, request.route.adapters)) return wrongAdapter(request.route);
   const tokens = tokensOfAnswer(request.dialect, headers, answer);
   if (!tokens) return fail("generation_failed", "The model server answered without saying how many tokens it used.");
-  return ok({ kind: "whole", status, headers, body: answer, tokens, costMicroUsd: await settle(ctx, request.route, call, tokens) });
+  return ok({
+    kind: "whole",
+    status,
+    headers,
+    body: answer,
+    tokens,
+    costMicroUsd: await settle(ctx, request.route, call, tokens),
+  });
 }
 
 async function readBody(response: Response): Promise<unknown> {
@@ -86,7 +110,10 @@ async function* meteredEvents(
     yield refusalEvent("The model server broke off in the middle of its answer. Send the prompt again.");
   } finally {
     if (!failed && meter.completion > 0) {
-      bill.tokens = { prompt: meter.prompt ?? (await countTokens(ctx, request.promptText)), completion: meter.completion };
+      bill.tokens = {
+        prompt: meter.prompt ?? (await countTokens(ctx, request.promptText)),
+        completion: meter.completion,
+      };
       bill.costMicroUsd = await settle(ctx, request.route, call, bill.tokens);
     }
   }
@@ -113,7 +140,10 @@ function refusalEvent(message: string): StreamEvent {
 
 function wrongAdapter(route: Route) {
   const wanted = route.adapters.map((adapter) => adapter.id).join(", ") || "the base model alone";
-  return fail("generation_failed", `The model server did not confirm that it used ${wanted}, so its answer was thrown away.`);
+  return fail(
+    "generation_failed",
+    `The model server did not confirm that it used ${wanted}, so its answer was thrown away.`,
+  );
 }
 
 async function settle(ctx: OrgCtx, route: Route, call: PromptCall, tokens: Tokens): Promise<bigint> {

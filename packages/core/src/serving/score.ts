@@ -16,7 +16,12 @@ const scoreBody = z.looseObject({
 });
 
 /** The summed log-probability of each continuation after the prompt, in the order asked. */
-export async function scoreLabels(ctx: OrgCtx, input: ScoreInput, call: PromptCall, signal: AbortSignal): Promise<Result<Scored, GenerateError>> {
+export async function scoreLabels(
+  ctx: OrgCtx,
+  input: ScoreInput,
+  call: PromptCall,
+  signal: AbortSignal,
+): Promise<Result<Scored, GenerateError>> {
   const route = await authorizeRoute(ctx, input.baseModel, input.adapterId === null ? [] : [input.adapterId]);
   if (!route.ok) return route;
   const body = {
@@ -24,9 +29,15 @@ export async function scoreLabels(ctx: OrgCtx, input: ScoreInput, call: PromptCa
     continuations: input.continuations,
     parameters: { ...adapterParameters(route.value), apply_chat_template: input.applyChatTemplate },
   };
-  const answer = await travel(ctx, { path: "/score", dialect: "scores", body, route: route.value, promptText: input.prompt }, call, signal);
+  const answer = await travel(
+    ctx,
+    { path: "/score", dialect: "scores", body, route: route.value, promptText: input.prompt },
+    call,
+    signal,
+  );
   if (!answer.ok) return answer;
-  if (answer.value.kind === "stream") return fail("generation_failed", "The model server streamed where a table of scores was asked for.");
+  if (answer.value.kind === "stream")
+    return fail("generation_failed", "The model server streamed where a table of scores was asked for.");
   if (answer.value.tokens === null) return refusalOf(answer.value.status, answer.value.body);
   const parsed = scoreBody.safeParse(answer.value.body);
   if (!parsed.success || parsed.data.scores.length !== input.continuations.length) {

@@ -21,7 +21,12 @@ const READY_MS = 60_000;
 
 export const testSecret = "0123456789abcdef0123456789abcdef";
 export type TinyAdapter = { folder: string; sha256: string };
-export type TinyModels = { folder: string; base: { id: string; path: string }; adapters: TinyAdapter[]; remove: () => Promise<void> };
+export type TinyModels = {
+  folder: string;
+  base: { id: string; path: string };
+  adapters: TinyAdapter[];
+  remove: () => Promise<void>;
+};
 
 /** A byte-level Llama with a context of 512 bytes, and adapters that each change its answers. */
 export async function makeTinyModels(adapters = 2): Promise<TinyModels> {
@@ -46,7 +51,10 @@ export async function makeTinyModels(adapters = 2): Promise<TinyModels> {
 
 export type TestEngine = { url: string; stop: () => Promise<void> };
 
-export async function startEngine(models: TinyModels, options: { gatewayUrl: string; port?: number }): Promise<TestEngine> {
+export async function startEngine(
+  models: TinyModels,
+  options: { gatewayUrl: string; port?: number },
+): Promise<TestEngine> {
   const port = options.port ?? (await freePort());
   const env = {
     ...process.env,
@@ -56,7 +64,18 @@ export async function startEngine(models: TinyModels, options: { gatewayUrl: str
     GROVE_GATEWAY_URL: options.gatewayUrl,
     GROVE_SERVING_CACHE: join(models.folder, "cache"),
   };
-  const args = ["-m", "serving", "--model", models.base.path, "--model-id", models.base.id, "--port", String(port), "--threads", "1"];
+  const args = [
+    "-m",
+    "serving",
+    "--model",
+    models.base.path,
+    "--model-id",
+    models.base.id,
+    "--port",
+    String(port),
+    "--threads",
+    "1",
+  ];
   const child = spawn(PYTHON, args, { env, stdio: ["ignore", "ignore", "pipe"] });
   let log = "";
   child.stderr.on("data", (chunk: Buffer) => {
@@ -122,7 +141,12 @@ export function adapterFileServer(storage: () => ObjectStore): Server {
   });
 }
 
-export const labelConfig: JobConfig = jobConfig.parse({ baseModel: "tiny", promptTemplate: "Text: {text}\nLabel:", targetColumn: "label", hyperparameters: {} });
+export const labelConfig: JobConfig = jobConfig.parse({
+  baseModel: "tiny",
+  promptTemplate: "Text: {text}\nLabel:",
+  targetColumn: "label",
+  hyperparameters: {},
+});
 
 /** The rows and objects that a finished job leaves. */
 export async function publishAdapter(
@@ -132,20 +156,48 @@ export async function publishAdapter(
 ): Promise<string> {
   const config = about.config ?? labelConfig;
   for (const name of adapterFileNames) {
-    await ctx.storage.put(`adapters/${made.sha256}/${name}`, createReadStream(join(made.folder, name)), { maxBytes: 100_000_000 });
+    await ctx.storage.put(`adapters/${made.sha256}/${name}`, createReadStream(join(made.folder, name)), {
+      maxBytes: 100_000_000,
+    });
   }
-  const repository = await ctx.db.repository.create({ data: { orgId: ctx.orgId, name: about.repository, baseModel: "tiny" } });
+  const repository = await ctx.db.repository.create({
+    data: { orgId: ctx.orgId, name: about.repository, baseModel: "tiny" },
+  });
   const job = await ctx.db.job.create({
-    data: { orgId: ctx.orgId, datasetId: about.datasetId, repositoryId: repository.id, name: about.repository, status: "succeeded", config },
+    data: {
+      orgId: ctx.orgId,
+      datasetId: about.datasetId,
+      repositoryId: repository.id,
+      name: about.repository,
+      status: "succeeded",
+      config,
+    },
   });
   const { size } = await stat(join(made.folder, "adapter_model.safetensors"));
-  const version = { orgId: ctx.orgId, repositoryId: repository.id, jobId: job.id, version: 1, sha256: made.sha256, bytes: size, config, trainLoss: 1 };
+  const version = {
+    orgId: ctx.orgId,
+    repositoryId: repository.id,
+    jobId: job.id,
+    version: 1,
+    sha256: made.sha256,
+    bytes: size,
+    config,
+    trainLoss: 1,
+  };
   await ctx.db.adapterVersion.create({ data: version });
   return `${about.repository}/1`;
 }
 
 /** A data set row without rows of its own, for adapters whose training does not matter. */
 export async function emptyDataset(ctx: OrgCtx): Promise<string> {
-  const data = { orgId: ctx.orgId, name: "none", fileName: "none.jsonl", format: "jsonl", status: "ready", objectKey: "none", splitSeed: 1 };
+  const data = {
+    orgId: ctx.orgId,
+    name: "none",
+    fileName: "none.jsonl",
+    format: "jsonl",
+    status: "ready",
+    objectKey: "none",
+    splitSeed: 1,
+  };
   return (await ctx.db.dataset.create({ data, select: { id: true } })).id;
 }

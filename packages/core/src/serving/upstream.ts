@@ -31,7 +31,10 @@ export async function callServing(
     if (response !== null && response.status !== 503) return ok(response);
     await response?.body?.cancel();
     if (Date.now() + pause > until) {
-      return fail("serving_unavailable", "The model server is not answering: it may be starting. Try again in a few seconds.");
+      return fail(
+        "serving_unavailable",
+        "The model server is not answering: it may be starting. Try again in a few seconds.",
+      );
     }
     await sleep(pause, undefined, { signal });
   }

@@ -20,7 +20,9 @@ const row = z.object({
 /** The last `days` days in UTC, today among them; newest first. The total is of the same days. */
 export async function usageReport(ctx: OrgCtx, input: UsageInput): Promise<UsageReport> {
   const now = new Date();
-  const since = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - (input.days - 1))).toISOString();
+  const since = new Date(
+    Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - (input.days - 1)),
+  ).toISOString();
   // created_at is a timestamp without zone that holds UTC, so its date is the UTC day
   const found = await ctx.db.$queryRaw`
     SELECT to_char(u.created_at, 'YYYY-MM-DD') AS "day", u.kind AS "kind", u.source AS "source",

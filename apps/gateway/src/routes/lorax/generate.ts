@@ -14,7 +14,8 @@ export type NativeForm = "object" | "stream" | "root";
 
 export async function handleNative(c: GatewayContext, baseModel: string, form: NativeForm): Promise<Response> {
   const body: unknown = await c.req.json().catch(() => undefined);
-  if (body === undefined) return failureResponse("lorax", fail("malformed_request", "Failed to parse the request body as JSON."));
+  if (body === undefined)
+    return failureResponse("lorax", fail("malformed_request", "Failed to parse the request body as JSON."));
   const request = readNativeBody(body);
   if (!request.ok) return failureResponse("lorax", request);
   const route = await authorizeRoute(c.var.ctx, baseModel, request.value.adapterIds);

@@ -30,15 +30,27 @@ export function readNativeBody(body: unknown): Result<NativeRequest, "invalid_in
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const field = issue?.path.join(".") ?? "";
-    return fail("invalid_input", `Input validation error: ${field === "" ? "the body" : `\`${field}\``}: ${issue?.message ?? "is not valid"}`, { field });
+    return fail(
+      "invalid_input",
+      `Input validation error: ${field === "" ? "the body" : `\`${field}\``}: ${issue?.message ?? "is not valid"}`,
+      { field },
+    );
   }
   const parameters = parsed.data.parameters ?? {};
   const { adapter_id, adapter_source, merged_adapters } = parameters;
   if (adapter_id && merged_adapters) {
-    return fail("invalid_input", "Input validation error: at most one of `adapter_id` or `merged_adapters` may be given", { field: "adapter_id" });
+    return fail(
+      "invalid_input",
+      "Input validation error: at most one of `adapter_id` or `merged_adapters` may be given",
+      { field: "adapter_id" },
+    );
   }
   if (!ownSources.has((adapter_source ?? "").toLowerCase())) {
-    return fail("invalid_input", `Input validation error: \`adapter_source\` ${JSON.stringify(adapter_source)} is not served here; use pbase`, { field: "adapter_source" });
+    return fail(
+      "invalid_input",
+      `Input validation error: \`adapter_source\` ${JSON.stringify(adapter_source)} is not served here; use pbase`,
+      { field: "adapter_source" },
+    );
   }
   const { api_token: _hubToken, ...passedOn } = parameters;
   return ok({

@@ -23,7 +23,8 @@ export function nativeRoutes(baseModelOf: (c: GatewayContext) => string): Hono<G
 async function passThrough(c: GatewayContext, path: string): Promise<Response> {
   const post = c.req.method === "POST";
   const body: unknown = post ? await c.req.json().catch(() => undefined) : undefined;
-  if (post && body === undefined) return failureResponse("lorax", fail("malformed_request", "Failed to parse the request body as JSON."));
+  if (post && body === undefined)
+    return failureResponse("lorax", fail("malformed_request", "Failed to parse the request body as JSON."));
   const sent = await callServing(c.var.ctx, { method: post ? "POST" : "GET", path, body }, c.req.raw.signal);
   if (!sent.ok) return failureResponse("lorax", sent);
   const headers = passedHeaders(sent.value.headers);

@@ -31,7 +31,11 @@ export function readOpenAiBody(kind: OpenAiKind, body: unknown): Result<OpenAiRe
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const field = issue?.path.map(String).join(".") ?? "";
-    return fail("invalid_input", field === "" ? "The body is not an object." : `${field}: ${issue?.message ?? "is not valid"}`, { field });
+    return fail(
+      "invalid_input",
+      field === "" ? "The body is not an object." : `${field}: ${issue?.message ?? "is not valid"}`,
+      { field },
+    );
   }
   const { model, stop, max_tokens, max_completion_tokens, stream_options: _usage, ...rest } = parsed.data;
   const stream = parsed.data.stream ?? false;
@@ -61,6 +65,8 @@ function textOf(body: z.infer<typeof chatBody> | z.infer<typeof completionBody>)
   if (prompt.success) return typeof prompt.data === "string" ? prompt.data : prompt.data.join("");
   const messages = z.array(message).safeParse(body.messages);
   return (messages.data ?? [])
-    .map(({ content }) => (typeof content === "string" ? content : (content ?? []).map((one) => one.text ?? "").join("")))
+    .map(({ content }) =>
+      typeof content === "string" ? content : (content ?? []).map((one) => one.text ?? "").join(""),
+    )
     .join("\n");
 }

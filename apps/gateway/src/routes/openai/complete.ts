@@ -1,8 +1,8 @@
 import { fail } from "@grove/contracts/errors";
+import { adapterId } from "@grove/contracts/names";
 import { authorizeRoute } from "@grove/core/serving/authorize";
 import { readRefusal, refusalOf } from "@grove/core/serving/refusal";
 import { type StreamedAnswer, travel, type WholeAnswer } from "@grove/core/serving/road";
-import { adapterId } from "@grove/contracts/names";
 import { z } from "zod";
 import type { GatewayContext } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";
@@ -39,7 +39,11 @@ export async function handleOpenAi(c: GatewayContext, kind: OpenAiKind, baseMode
 
 function unknownModel(model: string) {
   const shown = JSON.stringify(model.slice(0, 80));
-  return fail("adapter_not_found", `The model ${shown} does not exist: GET /v1/models lists the base model and your adapters.`, { field: "model" });
+  return fail(
+    "adapter_not_found",
+    `The model ${shown} does not exist: GET /v1/models lists the base model and your adapters.`,
+    { field: "model" },
+  );
 }
 
 const openAiError = z.looseObject({ error: z.looseObject({ message: z.string() }) });

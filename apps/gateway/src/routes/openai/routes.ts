@@ -15,7 +15,11 @@ export function openAiRoutes(baseModelOf: (c: GatewayContext) => string): Hono<G
   app.get("/models/:id{.+}", async (c) => {
     const id = decodeURIComponent(c.req.param("id")); // ids with a slash arrive percent-encoded
     const model = (await models(c)).find((one) => one.id === id);
-    if (!model) return failureResponse("openai", fail("adapter_not_found", `The model ${JSON.stringify(id.slice(0, 80))} does not exist.`));
+    if (!model)
+      return failureResponse(
+        "openai",
+        fail("adapter_not_found", `The model ${JSON.stringify(id.slice(0, 80))} does not exist.`),
+      );
     return jsonResponse(model);
   });
   return app;

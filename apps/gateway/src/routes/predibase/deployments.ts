@@ -12,8 +12,14 @@ import { openAiRoutes } from "../openai/routes.ts";
 export function deploymentRoutes(services: Services): Hono<GatewayEnv> {
   const app = new Hono<GatewayEnv>({ strict: false });
   const base = services.settings.baseModel.id;
-  const baseModelOf = (c: GatewayContext) => (matchesModel(c.req.param("model") ?? "", base) ? base : (c.req.param("model") ?? ""));
-  app.use("/v1/*", authenticate(services, "openai"), requireTenant("openai"), requireModel("openai", baseModelOf, base));
+  const baseModelOf = (c: GatewayContext) =>
+    matchesModel(c.req.param("model") ?? "", base) ? base : (c.req.param("model") ?? "");
+  app.use(
+    "/v1/*",
+    authenticate(services, "openai"),
+    requireTenant("openai"),
+    requireModel("openai", baseModelOf, base),
+  );
   app.route("/v1", openAiRoutes(baseModelOf));
   app.use("*", authenticate(services, "lorax"), requireTenant("lorax"), requireModel("lorax", baseModelOf, base));
   app.route("/", nativeRoutes(baseModelOf));
@@ -23,7 +29,10 @@ export function deploymentRoutes(services: Services): Hono<GatewayEnv> {
 function requireModel(shape: ErrorShape, baseModelOf: (c: GatewayContext) => string, base: string) {
   return createMiddleware<GatewayEnv>(async (c, next) => {
     if (baseModelOf(c) !== base) {
-      return failureResponse(shape, fail("base_model_not_found", `No deployment of that name: the base model served here is ${base}.`));
+      return failureResponse(
+        shape,
+        fail("base_model_not_found", `No deployment of that name: the base model served here is ${base}.`),
+      );
     }
     await next();
   });
