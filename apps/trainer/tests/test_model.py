@@ -104,6 +104,20 @@ def test_loss_and_gradients_equal_those_of_peft(tmp_path: Path, changes: dict[st
                 assert relative(value.grad, gradients[f"{name}.{half}"]) < 2e-4, f"{name}.{half}"
 
 
+def test_products_in_bf16_keep_loss_and_direction(tiny_base: Path) -> None:
+    rows, lora = random_rows(6, prefix=5), stirred(new_lora(ALL, CONFIG, 0, CPU), 1)
+    packed = pack([rows], [sum(len(r.completion) for r in rows)], CPU)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        lora.flat_grad.zero_()
+        loss = load_model(tiny_base, CPU, torch.float32, dtype).losses(packed, [Trained(lora)]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        found.append((loss.item(), lora.flat_grad.clone()))
+    assert found[1][0] == pytest.approx(found[0][0], rel=0.01)
+    assert float(torch.cosine_similarity(found[0][1], found[1][1], 0)) > 0.999
+    assert not torch.equal(found[0][1], found[1][1])
+
+
 def test_sharing_the_prefix_leaves_fewer_tokens() -> None:
     rows = random_rows(6, prefix=20)
     shared, alone = (pack([rows], [1], CPU, share) for share in (True, False))

@@ -20,7 +20,7 @@ from typing import Any
 from trainer.errors import Stopped, TrainerError
 from trainer.events import Cancelled, Emit, Event, Failed, event_line, group_line
 from trainer.loop import Group
-from trainer.session import Session, read_request
+from trainer.session import Precision, Session, read_request
 
 FINISHED, FAILED, CANCELLED = 0, 1, 3
 STATUS = {"finished": FINISHED, "failed": FAILED, "cancelled": CANCELLED}
@@ -94,22 +94,23 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train what the spec file says")
     run.add_argument("--spec", type=Path, required=True)
+    run.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of the base's products")
     arguments = parser.parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        return run_file(arguments.spec, Interrupt())
+        return run_file(arguments.spec, arguments.precision, Interrupt())
     except BrokenPipeError:
         log.error("nobody reads the events: stopped; the next attempt goes on from the last checkpoint")
         return FAILED
 
 
-def run_file(path: Path, interrupt: Interrupt) -> int:
+def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
     try:
         request = read_request(path)
     except TrainerError as error:
         emit(Failed(error.code, error.message))
         return FAILED
-    session = Session(emit_for if request.grouped else lambda _: emit, interrupt.check)
+    session = Session(emit_for if request.grouped else lambda _: emit, interrupt.check, precision)
     try:
         for raw in request.raw:
             session.add(raw)

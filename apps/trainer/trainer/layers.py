@@ -35,6 +35,11 @@ class LoraRows:
         return rows if self.keep is None else rows * self.keep
 
 
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight in the weight's precision, given back in that of x."""
+    return x @ weight if x.dtype == weight.dtype else (x.to(weight.dtype) @ weight).to(x.dtype)
+
+
 class LoraLinear(Function):
     """x @ weight^T + bias, to which each job's rows add their own scaling * dropped(x) @ A^T @ B^T."""
 
@@ -42,7 +47,9 @@ class LoraLinear(Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, jobs: tuple[LoraRows, ...], *pairs: Tensor
     ) -> Tensor:
-        y = x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
+        y = product(x, weight.t())
+        if bias is not None:
+            y += bias
         hidden = []
         for job, own in _each(jobs, pairs):
             h = job.of(x) @ torch.cat(tuple(own[0::2])).to(x.dtype).t()
@@ -58,7 +65,7 @@ class LoraLinear(Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         jobs: tuple[LoraRows, ...] = ctx.jobs
         x, weight, *rest = ctx.saved_tensors
-        dx = dy @ weight if ctx.needs_input_grad[0] else None
+        dx = product(dy, weight) if ctx.needs_input_grad[0] else None
         grads: list[Tensor | None] = []
         for (job, own), h in zip(_each(jobs, rest[len(jobs) :]), rest[: len(jobs)], strict=True):
             columns = _columns(own)

@@ -115,7 +115,8 @@ class Model:
         return attend(qk[:, : self.heads], qk[:, self.heads :], v, packed.groups)
 
 
-def load_model(path: Path, device: torch.device, dtype: torch.dtype) -> Model:
+def load_model(path: Path, device: torch.device, dtype: torch.dtype, product_dtype: torch.dtype | None = None) -> Model:
+    """`product_dtype`: what the linears of the layers are kept and multiplied in; everything else is `dtype`."""
     try:
         base = open_base(path)
     except BaseModelError as error:
@@ -140,7 +141,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype) -> Model:
         embeddings=embeddings,
         head=embeddings if tied else get("lm_head.weight"),
         norm=get("model.norm.weight"),
-        layers=tuple(_layer(i, stored, get) for i in range(int(config["num_hidden_layers"]))),
+        layers=tuple(_layer(i, stored, get, product_dtype or dtype) for i in range(int(config["num_hidden_layers"]))),
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads") or heads),
         head_dim=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
@@ -150,7 +151,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype) -> Model:
     )
 
 
-def _layer(index: int, stored: Mapping[str, Tensor], get: Callable[[str], Tensor]) -> Layer:
+def _layer(index: int, stored: Mapping[str, Tensor], get: Callable[[str], Tensor], product_dtype: torch.dtype) -> Layer:
     prefix = f"model.layers.{index}."
     linears = {}
     for fused, modules in FUSED.items():
@@ -162,7 +163,7 @@ def _layer(index: int, stored: Mapping[str, Tensor], get: Callable[[str], Tensor
             at += weight.shape[0]
         real = [weight.new_zeros(len(weight)) if b is None else b for weight, b in zip(weights, biases, strict=True)]
         bias = torch.cat(real) if any(b is not None for b in biases) else None
-        linears[fused] = Linear(torch.cat(weights), bias, columns)
+        linears[fused] = Linear(torch.cat(weights).to(product_dtype), bias, columns)
     own = {
         n: get(f"{prefix}self_attn.{n}.weight")
         for n in ("q_norm", "k_norm")
