@@ -1,7 +1,8 @@
 import { datasetIngest, evalRun, finetuneRun } from "@grove/contracts/messages";
 import type { Services } from "@grove/core/context";
 import { removeOldWorkFolders, sweep } from "@grove/core/jobs/sweep";
-import { type Consumer, consume, type QueueSettings } from "@grove/queue";
+import type { QueueSettings } from "@grove/queue";
+import { type Consumer, consume } from "@grove/queue/consume";
 import { datasetIngestHandler } from "./handlers/datasets/dataset-ingest.ts";
 import { evalRunHandler } from "./handlers/evals/eval-run.ts";
 import { finetuneRunHandler } from "./handlers/jobs/finetune-run.ts";

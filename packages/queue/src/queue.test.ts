@@ -4,7 +4,8 @@ import { fail, ok } from "@grove/contracts/errors";
 import { datasetIngest } from "@grove/contracts/messages";
 import { Queue } from "bullmq";
 import { afterEach, expect, test } from "vitest";
-import { type Consumer, consume, createQueues, type Handler, obliterate, type QueueSettings } from "./queue.ts";
+import { type Consumer, consume, type Handler } from "./consume.ts";
+import { createQueues, obliterate, type QueueSettings } from "./queue.ts";
 
 const settings: QueueSettings = {
   redisUrl: process.env.REDIS_URL ?? "redis://127.0.0.1:4611",

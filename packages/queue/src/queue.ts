@@ -4,8 +4,6 @@ import { type Contract, contracts } from "@grove/contracts/messages";
 import { Queue } from "bullmq";
 import type { z } from "zod";
 
-export { type Consumer, consume, type Handler, type HandlerContext } from "./consume.ts";
-
 export type QueueSettings = { redisUrl: string; prefix: string };
 type Delivery = Pick<Contract<z.ZodType>, "queue" | "version" | "attempts" | "backoffMs">;
 

@@ -127,10 +127,10 @@ function known(wrong: string, columns: string[]): string {
 }
 
 function renderParts(parts: Part[], values: Record<string, string>): string {
-  return parts.map((part) => ("text" in part ? part.text : valueOf(part.column, values))).join("");
+  return parts.map((part) => ("text" in part ? part.text : cellOf(part.column, values))).join("");
 }
 
-function valueOf(column: string, values: Record<string, string>): string {
+function cellOf(column: string, values: Record<string, string>): string {
   const value = Object.hasOwn(values, column) ? values[column] : undefined;
   if (value === undefined) throw new Error(`The template names the column "${column}", for which there is no value.`);
   return value;

@@ -1,4 +1,4 @@
-import { fail, ok, type Result } from "@grove/contracts/errors";
+import { fail, type Result } from "@grove/contracts/errors";
 import type { JobView } from "@grove/contracts/jobs";
 import type { OrgCtx } from "../context.ts";
 import { findJob, getJob } from "./read.ts";

@@ -14,8 +14,8 @@ export function keys(inner: Record<string, Rule>, short?: Leaf): Rule {
   return { kind: "keys", keys: inner, ...(short ? { short } : {}) };
 }
 
-export function take(read: (value: unknown, draft: LudwigDraft, path: string[]) => string | void): Leaf {
-  return { kind: "take", take: (value, draft, path) => read(value, draft, path) ?? undefined };
+export function take(read: Take): Leaf {
+  return { kind: "take", take: read };
 }
 
 /** Known to Ludwig, not to us: allowed where it says what we do anyway. */

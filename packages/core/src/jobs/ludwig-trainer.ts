@@ -44,8 +44,9 @@ export const trainerRule: Rule = keys({
   max_batch_size: ignore,
   eval_batch_size: ignore, // how many rows are validated at once changes no figure
   learning_rate: take((value, draft, path) => {
-    if (value === "auto") return draft.note("learning_rate: auto is Grove's default.");
-    return number("learningRate")(value, draft, path);
+    if (value !== "auto") return number("learningRate")(value, draft, path);
+    draft.note("learning_rate: auto is Grove's default.");
+    return undefined;
   }),
   base_learning_rate: only([0, null], "only the adapter is trained."),
   learning_rate_scaling: only(["constant", "linear", "sqrt"], "there is one training process."),

@@ -1,7 +1,7 @@
 import { datasetProfile } from "@grove/contracts/datasets";
 import { jobConfig, type LudwigProblem, type ParsedLudwig, type ParseLudwigInput } from "@grove/contracts/jobs";
 import type { Dataset } from "@grove/db";
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit, type YAMLMap } from "yaml";
 import type { OrgCtx } from "../context.ts";
 import { checkTemplate, columnNames, findReadyDataset } from "../datasets/template.ts";
 import { closest } from "../datasets/text.ts";
@@ -56,23 +56,25 @@ class Reader {
     const start = node.range?.[0] ?? 0;
     const key = path.join(".");
     if (rule.kind === "keys") {
-      if (rule.short && !isMap(node)) return this.#take(rule.short, node, path);
-      if (!isMap(node)) return this.#add(start, key, `${key} must be a list of keys.`);
-      for (const pair of node.items) {
-        const name = isScalar(pair.key) ? String(pair.key.value) : "";
-        const at = isScalar(pair.key) ? (pair.key.range?.[0] ?? start) : start;
-        const inner = Object.hasOwn(rule.keys, name) ? rule.keys[name] : undefined;
-        if (inner === undefined) this.#addUnknown(at, [...path, name], Object.keys(rule.keys));
-        else this.#enter(pair.value, inner, [...path, name], at);
-      }
-      return;
+      if (isMap(node)) this.#walkKeys(node, rule.keys, path);
+      else if (rule.short) this.#take(rule.short, node, path);
+      else this.#add(start, key, `${key} must be a list of keys.`);
+    } else if (rule.kind === "items") {
+      if (!isSeq(node)) this.#add(start, key, `${key} must be a list.`);
+      else for (const [i, item] of node.items.entries()) this.#enter(item, rule.item, [...path, String(i)], start);
+    } else {
+      this.#take(rule, node, path);
     }
-    if (rule.kind === "items") {
-      if (!isSeq(node)) return this.#add(start, key, `${key} must be a list.`);
-      node.items.forEach((item, i) => this.#enter(item, rule.item, [...path, String(i)], start));
-      return;
+  }
+
+  #walkKeys(map: YAMLMap, keys: Record<string, Rule>, path: string[]): void {
+    for (const pair of map.items) {
+      const name = isScalar(pair.key) ? String(pair.key.value) : "";
+      const at = (isScalar(pair.key) ? pair.key.range?.[0] : undefined) ?? map.range?.[0] ?? 0;
+      const inner = Object.hasOwn(keys, name) ? keys[name] : undefined;
+      if (inner === undefined) this.#addUnknown(at, [...path, name], Object.keys(keys));
+      else this.#enter(pair.value, inner, [...path, name], at);
     }
-    this.#take(rule, node, path);
   }
 
   #enter(value: unknown, rule: Rule, path: string[], keyStart: number): void {

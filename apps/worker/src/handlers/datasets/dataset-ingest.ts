@@ -2,7 +2,7 @@ import { fail } from "@grove/contracts/errors";
 import type { datasetIngest } from "@grove/contracts/messages";
 import type { Services } from "@grove/core/context";
 import { failDataset, ingestDataset } from "@grove/core/datasets/ingest";
-import type { Handler } from "@grove/queue";
+import type { Handler } from "@grove/queue/consume";
 
 /** What nobody foresaw is tried again; after the last try the data set says so, instead of being read for ever. */
 export function datasetIngestHandler(services: Services): Handler<typeof datasetIngest.payload> {
