@@ -5,35 +5,48 @@ import { Progress } from "../lib/progress.mjs";
 import { announce, untilStopped } from "../stack/announce.mjs";
 import { openStack, startAll } from "../stack/stack.mjs";
 
-const usage = "npm run demo -- [--exit] [--data FILE --prompt TEMPLATE --target COLUMN]";
+const usage = "npm run demo -- [--exit] [--minutes N] [--rows N] [--data FILE --prompt TEMPLATE --target COLUMN]...";
 
 /**
- * What `infra/local/demo/run-demo.mjs` is given.
- * @typedef {object} DemoOptions
- * @property {{ file: string, prompt: string, target: string } | null} own the reader's own data
+ * @typedef {{ file: string, prompt: string, target: string }} OwnData
+ * @typedef {object} DemoArguments
+ * @property {boolean} exit end when the demo is over, rather than stay up
+ * @property {OwnData[] | null} own the reader's own data, an adapter each; null for the demo's
+ * @property {number | null} minutes of training for each adapter
+ * @property {number | null} rows to evaluate
  */
 
 /**
  * @param {string[]} args
- * @returns {{ exit: boolean, own: DemoOptions["own"] }}
+ * @returns {DemoArguments}
  */
 export function parseDemoArgs(args) {
-  const values = parsed(args);
-  const { data, prompt, target } = values;
-  const exit = values.exit ?? false;
-  if (data === undefined && prompt === undefined && target === undefined) return { exit, own: null };
-  if (!data || !prompt || !target) {
+  const { exit = false, data = [], prompt = [], target = [], minutes, rows } = parsed(args);
+  if (data.length !== prompt.length || data.length !== target.length) {
     throw new Failure("--data, --prompt and --target belong together.", {
       advice: `For example: npm run demo -- --data reviews.csv --prompt "Review: {text} Mood:" --target mood`,
     });
   }
-  return { exit, own: { file: path.resolve(process.cwd(), data), prompt, target } };
+  const own = data.map((file, index) => ({
+    // npm runs scripts in the checkout; the file is named from where the person is
+    file: path.resolve(process.env.INIT_CWD ?? process.cwd(), file),
+    prompt: prompt[index] ?? "",
+    target: target[index] ?? "",
+  }));
+  return {
+    exit,
+    own: own.length > 0 ? own : null,
+    minutes: positive("--minutes", minutes),
+    rows: positive("--rows", rows),
+  };
 }
 
 /** @param {string[]} args */
 function parsed(args) {
+  const flag = /** @type {const} */ ({ type: "boolean" });
   const text = /** @type {const} */ ({ type: "string" });
-  const options = { exit: /** @type {const} */ ({ type: "boolean" }), data: text, prompt: text, target: text };
+  const texts = /** @type {const} */ ({ type: "string", multiple: true });
+  const options = { exit: flag, data: texts, prompt: texts, target: texts, minutes: text, rows: text };
   try {
     return parseArgs({ args, options, strict: true }).values;
   } catch (error) {
@@ -41,10 +54,21 @@ function parsed(args) {
   }
 }
 
+/**
+ * @param {string} name
+ * @param {string | undefined} value
+ */
+function positive(name, value) {
+  if (value === undefined) return null;
+  const number = Number(value);
+  if (Number.isFinite(number) && number > 0) return number;
+  throw new Failure(`${name} takes a number above 0, not ${JSON.stringify(value)}.`, { advice: `Usage: ${usage}` });
+}
+
 /** @param {string[]} args */
 export async function demo(args) {
   const began = Date.now();
-  const { exit, own } = parseDemoArgs(args);
+  const { exit, ...options } = parseDemoArgs(args);
   const progress = new Progress();
   const stack = await openStack({ what: "npm run demo", progress, env: process.env });
   try {
@@ -59,7 +83,7 @@ export async function demo(args) {
         gateway: stack.stackEnv.GROVE_GATEWAY_URL,
         serving: stack.stackEnv.GROVE_SERVING_URL,
       },
-      options: { own },
+      options,
       signal: stack.run.signal,
       say: (/** @type {string} */ line) => progress.say(line),
     });
