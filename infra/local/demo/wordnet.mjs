@@ -72,7 +72,9 @@ export function kindRows(nouns) {
   for (const synset of nouns.values()) {
     if (LEFT_OUT.has(synset.kind) || !usable(synset.definition) || seen.has(synset.definition)) continue;
     seen.add(synset.definition);
-    byKind.set(synset.kind, [...(byKind.get(synset.kind) ?? []), synset]);
+    const alike = byKind.get(synset.kind);
+    if (alike) alike.push(synset);
+    else byKind.set(synset.kind, [synset]);
   }
   const chosen = [...byKind.values()].flatMap((synsets) => inHashOrder(synsets, "").slice(0, ROWS_PER_KIND));
   const rows = inHashOrder(chosen, "row").map(({ term, definition, kind }) => ({ term, definition, kind }));
