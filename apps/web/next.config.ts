@@ -13,6 +13,7 @@ const config: NextConfig = {
   reactStrictMode: true,
   turbopack: { root: path.resolve(import.meta.dirname, "../..") },
   outputFileTracingRoot: path.resolve(import.meta.dirname, "../.."),
+  typescript: { ignoreBuildErrors: true }, // `pnpm typecheck` checks them, once
   transpilePackages: ["@grove/api", "@grove/contracts", "@grove/core", "@grove/db", "@grove/queue", "@grove/storage", "@grove/ui"],
   // native modules and drivers that must stay as node finds them
   serverExternalPackages: ["pg", "bullmq", "ioredis", "@duckdb/node-api", "@node-rs/argon2", "@prisma/client", "@prisma/adapter-pg"],

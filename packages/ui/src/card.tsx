@@ -25,12 +25,12 @@ export function CardBody({ children }: { children: ReactNode }) {
 
 /** Key figures in one row, hair lines between them. */
 export function StatGrid({ children }: { children: ReactNode }) {
-  return <dl className="grid grid-cols-[repeat(auto-fit,minmax(9rem,1fr))] gap-px overflow-hidden rounded-xl border border-line bg-line">{children}</dl>;
+  return <dl className="flex flex-wrap gap-px overflow-hidden rounded-xl border border-line bg-line shadow-xs">{children}</dl>;
 }
 
 export function Stat({ label, value, hint }: { label: string; value: ReactNode; hint?: ReactNode }) {
   return (
-    <div className="bg-surface px-5 py-4">
+    <div className="min-w-0 flex-1 basis-36 bg-surface px-5 py-4">
       <dt className="text-[13px] text-muted">{label}</dt>
       <dd className="mt-1 truncate text-xl font-semibold tracking-tight text-ink tabular-nums">{value}</dd>
       {hint === undefined ? null : <dd className="mt-0.5 truncate text-xs text-faint">{hint}</dd>}

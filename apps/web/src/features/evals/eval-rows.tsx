@@ -65,7 +65,10 @@ function RowView({ row }: { row: EvalRowView }) {
             <ChevronRight className="size-3.5 transition-transform group-open:rotate-90" aria-hidden />
             {row.index + 1}
           </span>
-          <span className="line-clamp-3 min-w-0 break-words group-open:line-clamp-none">{row.reference}</span>
+          <span className="line-clamp-3 min-w-0 break-words group-open:line-clamp-none">
+            <span className="text-xs text-faint md:hidden">Right answer: </span>
+            {row.reference}
+          </span>
           <Answer side="Fine-tuned" answer={row.adapter} />
           <Answer side="Base" answer={row.base} />
         </summary>

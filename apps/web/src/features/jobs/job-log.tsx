@@ -8,7 +8,7 @@ export function JobLog({ jobId, running }: { jobId: string; running: boolean }) 
   const trpc = useTRPC();
   const log = useQuery(trpc.jobs.log.queryOptions({ id: jobId }, { refetchInterval: running ? 2_000 : false }));
   return (
-    <QueryView query={log} what="the log" isEmpty={(text) => text.trim() === ""} empty={<p className="py-8 text-center text-sm text-muted">Nothing has been logged yet.</p>}>
+    <QueryView query={log} what="the log" isEmpty={(text) => text.trim() === ""} empty={<p className="py-8 text-center text-sm text-muted">{running ? "Nothing has been logged yet." : "The trainer had nothing to say: no warning, no error."}</p>}>
       {(text) => <LogText text={text} />}
     </QueryView>
   );

@@ -6,6 +6,7 @@ import { isRunningEval } from "@/features/evals/eval-table";
 import { isRunning } from "@/features/jobs/jobs-page";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
+import { AdapterScores } from "./adapter-scores";
 import { AtWork } from "./at-work";
 import { Figures } from "./figures";
 import { NextSteps } from "./next-steps";
@@ -40,6 +41,7 @@ export function OverviewPage() {
               hasToken={data.tokens.some((token) => token.revokedAt === null)}
             />
             <Figures adapters={data.adapters} usage={data.usage} />
+            <AdapterScores adapters={data.adapters} />
             <AtWork jobs={data.jobs} evals={data.evals} />
           </>
         )}

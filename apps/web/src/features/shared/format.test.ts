@@ -9,7 +9,7 @@ test("sizes, times and shares read as people say them", () => {
   expect([0, 999, 1_500, 6_900_000, 1_200_000_000].map(bytes)).toEqual(["0 B", "999 B", "1.5 KB", "6.9 MB", "1.2 GB"]);
   expect([0.2, 4.25, 59, 61, 3_700].map(duration)).toEqual(["200 ms", "4.3 s", "59 s", "1 min 1 s", "1 h 1 min"]);
   expect([0, 0.7312, 1].map(percent)).toEqual(["0%", "73.1%", "100%"]);
-  expect([0.412, -0.03].map(points)).toEqual(["+41.2 pts", "−3.0 pts"]);
+  expect([0.412, -0.03, 0, -0.0001].map(points)).toEqual(["+41.2 pts", "−3.0 pts", "±0 pts", "±0 pts"]);
   expect([12_345, 1_234_567].map(tokens)).toEqual(["12,345", "1.2M"]);
 });
 

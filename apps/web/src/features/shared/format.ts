@@ -43,6 +43,7 @@ export function percent(fraction: number): string {
 
 export function points(difference: number): string {
   const value = difference * 100;
+  if (Math.abs(value) < 0.05) return "±0 pts";
   return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(1)} pts`;
 }
 
