@@ -4,6 +4,9 @@ namespace grove {
 
 constexpr int kQueryTile = 8;
 
+// Rows a power of two apart fall on the same lines of the cache; a little more sets them apart.
+static size_t apart(int64_t width) { return size_t(width) + 16; }
+
 int64_t Model::module_out(int module) const {
   switch (module) {
     case kQ: return q_dim();
@@ -21,13 +24,13 @@ float* Model::key_block(const Step& step, int layer, int block, int kv_head) con
 
 void Model::reserve(int tokens) {
   if (tokens <= capacity_) return;
-  capacity_ = std::max(tokens, capacity_ * 2);
+  capacity_ = (std::max(tokens, capacity_ * 2) + 15) / 16 * 16;  // kernels read whole tiles of rows
   const int64_t in = std::max({s_.hidden, q_dim(), s_.intermediate});
   const int64_t out = std::max({q_dim() + 2 * kv_dim(), 2 * s_.intermediate, s_.hidden});
   x_ = allocate<float>(capacity_ * s_.hidden);
   norm_ = allocate<float>(capacity_ * in);
   wide_ = allocate<float>(capacity_ * in);
-  y_ = allocate<float>(capacity_ * out);
+  y_ = allocate<float>(capacity_ * apart(out));
   low_ = allocate<float>(size_t(capacity_) * 3 * kMaxRank);
   q_.values = allocate<int8_t>(capacity_ * in);
   q_.scales = allocate<float>(capacity_ * in / kGroup + 1);
@@ -75,7 +78,7 @@ void Model::prepare(const Linear& next, const float* input, int row) {
 
 // y = input W^T for all tokens, and in the same breath the A side of their adapters' modules.
 void Model::linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules) {
-  const int out = w.rows, panels = w.panels(), threads = pool_.threads();
+  const int panels = w.panels(), threads = pool_.threads();
   const int each = std::max(1, std::min(panels / (threads * 4), 64)), items = (panels + each - 1) / each;
   const int shrinks = adapted_ ? step.tokens : 0;
   pool_.run(items + shrinks, [&](int item) {
@@ -88,7 +91,7 @@ void Model::linear(const Linear& w, const float* input, const Step& step, int la
       return;
     }
     const int begin = (item - shrinks) * each, end = std::min(panels, begin + each);
-    for (int p = begin; p < end; p++) w.panel(p, input, q_, step.tokens, y_.get(), out);
+    w.multiply(begin, end, input, q_, step.tokens, y_.get(), int(apart(w.rows)));
   });
 }
 
@@ -105,7 +108,7 @@ void Model::expand(int layer, int token, int first, int modules, float* y) {
 
 void Model::finish_qkv(const Layer& layer, const Step& step, int index, int token) {
   const int dim = int(s_.head_dim), half_dim = dim / 2;
-  float* y = &y_[size_t(token) * layer.qkv.rows];
+  float* y = &y_[token * apart(layer.qkv.rows)];
   if (layer.qkv_bias)
     for (int i = 0; i < layer.qkv.rows; i++) y[i] += layer.qkv_bias[i];
   expand(index, token, kQ, 3, y);
@@ -138,7 +141,7 @@ void Model::finish_qkv(const Layer& layer, const Step& step, int index, int toke
 }
 
 void Model::attend(const Step& step, int index, const Tile& tile, int kv_head, Attention& work) {
-  const int dim = int(s_.head_dim), group = int(s_.heads / s_.kv_heads), stride = int(q_dim() + 2 * kv_dim());
+  const int dim = int(s_.head_dim), group = int(s_.heads / s_.kv_heads), stride = int(apart(q_dim() + 2 * kv_dim()));
   const int token = step.start[tile.chunk] + tile.first;
   Queries t;
   t.q = &y_[size_t(token) * stride + size_t(kv_head) * group * dim];
@@ -161,8 +164,7 @@ void Model::logits(const Step& step) {
   });
   const int each = 32, items = (head.panels() + each - 1) / each;
   pool_.run(items, [&](int item) {
-    for (int p = item * each; p < std::min(head.panels(), (item + 1) * each); p++)
-      head.panel(p, norm_.get(), q_, step.rows, step.logits, vocab);
+    head.multiply(item * each, std::min(head.panels(), (item + 1) * each), norm_.get(), q_, step.rows, step.logits, vocab);
   });
   pool_.run(step.rows, [&](int r) {
     const float* row = step.logits + size_t(r) * vocab;
@@ -187,7 +189,7 @@ void Model::forward(const Step& step) {
     pool_.run(tokens, [&](int t) {
       float* x = &x_[size_t(t) * hidden];
       if (before) {
-        float* y = &y_[size_t(t) * hidden];
+        float* y = &y_[t * apart(hidden)];
         expand(index - 1, t, kDown, 1, y);
         for (int i = 0; i < hidden; i++) x[i] += y[i];
       } else {
@@ -209,7 +211,7 @@ void Model::forward(const Step& step) {
     pool_.run(tokens, [&](int t) { prepare(layer->o, norm_.get(), t); });
     linear(layer->o, norm_.get(), step, index, kO, 1);
     pool_.run(tokens, [&](int t) {
-      float *x = &x_[size_t(t) * hidden], *y = &y_[size_t(t) * hidden];
+      float *x = &x_[size_t(t) * hidden], *y = &y_[t * apart(hidden)];
       expand(index, t, kO, 1, y);
       for (int i = 0; i < hidden; i++) x[i] += y[i];
       norm_row(x, layer->post_norm, &norm_[size_t(t) * hidden]);
@@ -217,7 +219,7 @@ void Model::forward(const Step& step) {
     });
     linear(layer->gate_up, norm_.get(), step, index, kGate, 2);
     pool_.run(tokens, [&](int t) {
-      float *y = &y_[size_t(t) * 2 * inner], *out = &wide_[size_t(t) * inner];
+      float *y = &y_[t * apart(2 * inner)], *out = &wide_[size_t(t) * inner];
       expand(index, t, kGate, 2, y);
       int i = 0;
       for (; i + 16 <= inner; i += 16) {

@@ -7,11 +7,13 @@
 #include <cstdlib>
 #include <memory>
 
+#include "amx.h"
 #include "simd.h"
 
 namespace grove {
 
 constexpr int kPanel = 16, kGroup = 32;
+constexpr int kAmxLeast = 5;  // rows from which on a tile is faster than row by row
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
@@ -28,7 +30,7 @@ Buffer<T> allocate(size_t count) {
 struct Quantized {
   Buffer<int8_t> values;  // [rows, width]
   Buffer<float> scales;   // [rows, groups]
-  Buffer<int32_t> sums;   // [rows, groups]: -128 times the group's sum, which undoes the weights' offset
+  Buffer<int32_t> sums;   // [rows, groups]: -128 times the group's sum, for kernels that read weights as unsigned
 };
 
 inline void quantize_row(const float* x, int width, int8_t* q, float* scales, int32_t* sums) {
@@ -61,10 +63,10 @@ class Linear {
         }
   }
 
-  // One panel of the 8-bit form: [group][8][16 rows][4 inputs], each weight offset by 128.
+  // One panel of the 8-bit form: [group][8][16 rows][4 inputs].
   void prepare_int8(int out, int in) {
     shape(out, in);
-    bytes_ = allocate<uint8_t>(size_t(panels()) * in * kPanel);
+    bytes_ = allocate<int8_t>(size_t(panels()) * in * kPanel);
     scales_ = allocate<float>(size_t(panels()) * groups() * kPanel);
   }
   void pack_int8_panel(const float* w, int p) {
@@ -78,7 +80,7 @@ class Linear {
         scales_[(size_t(p) * groups() + g) * kPanel + j] = top / 127.0f;
         for (int i = 0; i < kGroup; i++) {
           const float value = row < rows ? std::nearbyint(x[i] * inverse) : 0.0f;
-          bytes_[(((size_t(p) * groups() + g) * 8 + i / 4) * kPanel + j) * 4 + i % 4] = uint8_t(int(value) + 128);
+          bytes_[(((size_t(p) * groups() + g) * 8 + i / 4) * kPanel + j) * 4 + i % 4] = int8_t(value);
         }
       }
   }
@@ -87,24 +89,30 @@ class Linear {
   int panels() const { return (rows + kPanel - 1) / kPanel; }
   int groups() const { return width / kGroup; }
 
-  // Panel p of the product for `count` rows of x; y has `stride` columns.
-  void panel(int p, const float* x, const Quantized& q, int count, float* y, int stride) const {
-    int done = 0;
-    for (; done + 8 <= count; done += 8) tile<8>(p, x, q, done, y, stride);
-    switch (count - done) {
-      case 7: return tile<7>(p, x, q, done, y, stride);
-      case 6: return tile<6>(p, x, q, done, y, stride);
-      case 5: return tile<5>(p, x, q, done, y, stride);
-      case 4: return tile<4>(p, x, q, done, y, stride);
-      case 3: return tile<3>(p, x, q, done, y, stride);
-      case 2: return tile<2>(p, x, q, done, y, stride);
-      case 1: return tile<1>(p, x, q, done, y, stride);
+  // Panels begin … end of the product for `count` rows of x; y has `stride` columns. `x` and `q` are readable up to a
+  // multiple of 16 rows.
+  void multiply(int begin, int end, const float* x, const Quantized& q, int count, float* y, int stride) const {
+    int tiled = 0;
+#if GROVE_AMX
+    if (int8() && count >= kAmxLeast && amx_ready()) {
+      const AmxSession session;
+      for (int p = begin; p < end; p++)
+        for (tiled = 0; count - tiled >= kAmxLeast; tiled = std::min(count, tiled + kAmxRows))
+          tile_amx(p, q, tiled, std::min(kAmxRows, count - tiled), y, stride);
+    }
+#endif
+    for (int p = begin; p < end; p++) {
+      int done = tiled;
+      for (; done + 8 <= count; done += 8) tile<8>(p, x, q, done, y, stride);
+      if (done + 4 <= count) tile<4>(p, x, q, done, y, stride), done += 4;
+      if (done + 2 <= count) tile<2>(p, x, q, done, y, stride), done += 2;
+      if (done + 1 <= count) tile<1>(p, x, q, done, y, stride);
     }
   }
 
  private:
   Buffer<float> floats_;
-  Buffer<uint8_t> bytes_;
+  Buffer<int8_t> bytes_;
   Buffer<float> scales_;
 
   void shape(int out, int in) {
@@ -119,15 +127,23 @@ class Linear {
       tile_int8<M>(p, q, first, sum);
     else
       tile_float<M>(p, x + size_t(first) * width, sum);
-    const int columns = std::min(kPanel, rows - p * kPanel);
-    for (int m = 0; m < M; m++) {
-      float* target = y + size_t(first + m) * stride + p * kPanel;
-      if (columns == kPanel)
-        store16(target, sum[m]);
-      else
-        for (int j = 0; j < columns; j++) target[j] = sum[m][j];
-    }
+    for (int m = 0; m < M; m++) put(p, sum[m], y + size_t(first + m) * stride);
   }
+
+  void put(int p, f32x16 sum, float* y) const {
+    const int columns = std::min(kPanel, rows - p * kPanel);
+    if (columns == kPanel) return store16(y + p * kPanel, sum);
+    for (int j = 0; j < columns; j++) y[p * kPanel + j] = sum[j];
+  }
+
+#if GROVE_AMX
+  void tile_amx(int p, const Quantized& q, int first, int count, float* y, int stride) const {
+    f32x16 sum[kAmxRows];
+    AmxSession::panel(bytes_.get() + size_t(p) * width * kPanel, scales_.get() + size_t(p) * groups() * kPanel,
+                      q.values.get() + size_t(first) * width, q.scales.get() + size_t(first) * groups(), groups(), sum);
+    for (int m = 0; m < count; m++) put(p, sum[m], y + size_t(first + m) * stride);
+  }
+#endif
 
   template <int M>
   void tile_float(int p, const float* x, f32x16* sum) const {
@@ -142,7 +158,7 @@ class Linear {
 
   template <int M>
   void tile_int8(int p, const Quantized& q, int first, f32x16* sum) const {
-    const uint8_t* w = bytes_.get() + size_t(p) * width * kPanel;
+    const int8_t* w = bytes_.get() + size_t(p) * width * kPanel;
     const float* ws = scales_.get() + size_t(p) * groups() * kPanel;
     const int8_t* x = q.values.get() + size_t(first) * width;
     const float* xs = q.scales.get() + size_t(first) * groups();
@@ -158,14 +174,15 @@ class Linear {
     for (int m = 0; m < M; m++) sum[m] = s[m];
   }
 
-  // Sixteen exact dot products of 32 bytes; `offset` is what the weights' +128 added too much.
-  static inline __attribute__((always_inline)) i32x16 dot_group(const uint8_t* w, const int8_t* x, int32_t offset) {
+  // Sixteen exact dot products of 32 bytes. VNNI wants one side unsigned: weights + 128, which `offset` takes back.
+  static inline __attribute__((always_inline)) i32x16 dot_group(const int8_t* w, const int8_t* x, int32_t offset) {
 #if defined(__AVX512VNNI__)
     __m512i acc = _mm512_set1_epi32(offset);
     for (int i = 0; i < 8; i++) {
       int32_t four;
       std::memcpy(&four, x + i * 4, 4);
-      acc = _mm512_dpbusd_epi32(acc, _mm512_load_si512(w + i * 64), _mm512_set1_epi32(four));
+      const __m512i u = _mm512_xor_si512(_mm512_load_si512(w + i * 64), _mm512_set1_epi8(char(0x80)));
+      acc = _mm512_dpbusd_epi32(acc, u, _mm512_set1_epi32(four));
     }
     return (i32x16)acc;
 #elif defined(__AVX2__)
@@ -176,8 +193,7 @@ class Linear {
       const __m256i v = _mm256_set1_epi32(four);
       for (int h = 0; h < 2; h++) {
         // |w| times sign(w) x: two products of at most 127 * 127 fit a 16-bit sum.
-        const __m256i u = _mm256_load_si256((const __m256i*)(w + i * 64 + h * 32));
-        const __m256i s = _mm256_xor_si256(u, _mm256_set1_epi8(char(0x80)));
+        const __m256i s = _mm256_load_si256((const __m256i*)(w + i * 64 + h * 32));
         const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(v, s));
         acc[h] = _mm256_add_epi32(acc[h], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
       }
@@ -187,7 +203,8 @@ class Linear {
     std::memcpy(&out, acc, sizeof out);
     return out;
 #else
-    i32x16 acc = i32x16{} + offset;
+    i32x16 acc{};
+    (void)offset;
     for (int i = 0; i < 8; i++)
       for (int j = 0; j < kPanel; j++)
         for (int b = 0; b < 4; b++) acc[j] += int32_t(w[(i * kPanel + j) * 4 + b]) * x[i * 4 + b];
