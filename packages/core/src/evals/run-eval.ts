@@ -43,13 +43,12 @@ export async function runEval(
     await answerAll(ctx, row, AbortSignal.any([signal, stop.signal]));
   } catch (error) {
     if (stop.signal.aborted) return ok(null);
-    if (!(error instanceof ServingAway)) throw error;
-    if (lastAttempt)
-      await finish(services, evalId, {
-        status: "failed",
-        errorCode: "serving_unavailable",
-        errorMessage: error.message,
-      });
+    if (signal.aborted) return handBack(services, evalId);
+    const away = error instanceof ServingAway;
+    const errorCode = away ? "serving_unavailable" : "internal";
+    const errorMessage = away ? error.message : "Something went wrong on our side; the worker's log tells what.";
+    if (lastAttempt) await finish(services, evalId, { status: "failed", errorCode, errorMessage });
+    if (!away) throw error;
     return fail("serving_unavailable", error.message);
   } finally {
     clearInterval(watch);
@@ -144,6 +143,12 @@ function columnsOf(adapter: Answered, base: Answered) {
     baseCompletionTokens: base.completionTokens,
     baseSeconds: base.seconds,
   };
+}
+
+/** This worker is told to stop: the evaluation waits again, and the sweep of the next worker sends its message. */
+async function handBack(services: Services, id: string): Promise<Result<null, never>> {
+  await services.db.eval.updateMany({ where: { id, status: "running" }, data: { status: "queued" } });
+  return ok(null);
 }
 
 async function stopIfOver(services: Services, evalId: string, stop: AbortController): Promise<void> {
