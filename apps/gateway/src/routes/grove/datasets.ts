@@ -12,7 +12,7 @@ import { receiveDataset } from "./upload.ts";
 
 export function datasetRoutes(_services: Services): Hono<GatewayEnv> {
   const app = new Hono<GatewayEnv>({ strict: false });
-  app.post("/", async (c) => resultResponse(await receiveDataset(c), 201));
+  app.post("/", (c) => receiveDataset(c));
   app.get("/", async (c) => {
     const input = parseInput(pageInput, numbersIn(c.req.query(), ["limit"]));
     return input.ok ? jsonResponse(await listDatasets(c.var.ctx, input.value)) : failureResponse("grove", input);
