@@ -1,0 +1,125 @@
+"""The official `openai` client, unchanged."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+from conftest import Served
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="pb_a", max_retries=0)
+
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def test_raw_adapter_reads_a_lone_user_message_as_written(served: Served, client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="all-4/1", messages=HELLO, max_tokens=8, temperature=0)
+    assert answer.choices[0].message.content == served.generate(adapter_id="all-4/1").json()["generated_text"]
+    assert answer.object == "chat.completion" and answer.id.startswith("chatcmpl-") and answer.created > 0
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None and answer.usage.total_tokens == 5 + 8
+
+
+def test_base_and_conversations_go_through_the_template(served: Served, client: openai.OpenAI) -> None:
+    plain = served.generate("hello", apply_chat_template=True).json()["generated_text"]
+    answer = client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=8, temperature=0)
+    assert answer.choices[0].message.content == plain
+    talk = [{"role": "system", "content": "be kind"}, *HELLO]
+    rendered = "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+    answer = client.chat.completions.create(model="all-4/1", messages=talk, max_tokens=8, temperature=0)
+    assert answer.choices[0].message.content == served.generate(rendered, adapter_id="all-4/1").json()["generated_text"]
+
+
+def test_stream_adds_up_and_tells_usage_when_asked(client: openai.OpenAI) -> None:
+    whole = client.chat.completions.create(model="all-4/1", messages=HELLO, max_tokens=12, temperature=0)
+    chunks = list(
+        client.chat.completions.create(
+            model="all-4/1",
+            messages=HELLO,
+            max_tokens=12,
+            temperature=0,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == whole.choices[0].message.content
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "length"
+    assert chunks[-1].usage is not None and chunks[-1].usage.completion_tokens == 12
+    assert chunks[0].choices[0].delta.role == "assistant"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_stop_sequence_is_left_out(client: openai.OpenAI, stream: bool) -> None:
+    full = client.completions.create(model="all-4/1", prompt="hello", max_tokens=30, temperature=0).choices[0].text
+    stop = full[6:9]
+    answer = client.completions.create(
+        model="all-4/1", prompt="hello", max_tokens=30, temperature=0, stop=stop, stream=stream
+    )
+    if stream:
+        chunks = list(answer)
+        text, reason = "".join(c.choices[0].text for c in chunks), chunks[-1].choices[0].finish_reason
+    else:
+        text, reason = answer.choices[0].text, answer.choices[0].finish_reason
+    assert text == full[: full.index(stop)]
+    assert reason == "stop"
+
+
+def test_n_logprobs_and_seed(client: openai.OpenAI) -> None:
+    def ask(**more: object) -> openai.types.chat.ChatCompletion:
+        return client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=5, temperature=2.0, **more)
+
+    assert ask(seed=3).choices[0].message.content == ask(seed=3).choices[0].message.content
+    answer = ask(n=2, logprobs=True, top_logprobs=2)
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None and logprobs.content is not None
+    assert all(len(item.top_logprobs) == 2 and item.logprob <= 0 for item in logprobs.content)
+
+
+def test_completions_take_lists_and_tokens(served: Served, client: openai.OpenAI) -> None:
+    ids = [p["id"] for p in served.http.post("/tokenize", json={"inputs": "hello"}).json()]
+    both = client.completions.create(model="", prompt=["hello", "world"], max_tokens=4, temperature=0, echo=True)
+    tokens = client.completions.create(model="", prompt=ids, max_tokens=4, temperature=0, echo=True)
+    assert both.choices[0].text == tokens.choices[0].text
+    assert both.choices[1].text.startswith("world") and both.choices[1].index == 1
+
+
+def test_errors_have_their_classes_and_texts(served: Served, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="nothing-here/1") as missing:
+        client.chat.completions.create(model="nothing-here/1", messages=HELLO)
+    assert missing.value.param == "model"
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.chat.completions.create(model="", messages=HELLO, temperature=-1)
+    with pytest.raises(openai.BadRequestError, match="messages"):
+        client.chat.completions.create(model="", messages=[])
+    with pytest.raises(openai.APIError, match="nothing-here"):
+        list(client.chat.completions.create(model="nothing-here/1", messages=HELLO, stream=True))
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    assert next(iter(client.models.list())).id == "tiny"
+    assert client.models.retrieve("tiny").owned_by == "grove"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("org/other")
+
+
+def test_leaving_client_cancels_its_request(served: Served, client: openai.OpenAI) -> None:
+    def dropped() -> float:
+        text = served.http.get("/metrics").text
+        return float(next(x for x in text.splitlines() if 'failure{err="dropped"}' in x).split()[-1])
+
+    before = dropped()
+    stream = client.chat.completions.create(model="", messages=HELLO, max_tokens=200, stream=True)
+    next(iter(stream))
+    stream.close()
+    for _ in range(50):
+        if dropped() > before:
+            break
+        import time
+
+        time.sleep(0.05)
+    assert dropped() == before + 1
