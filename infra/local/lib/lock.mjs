@@ -45,8 +45,13 @@ export class Lock {
 
   #write() {
     // after the release there is nothing left to guard, and the file may be another's
-    if (parse(readIfThere(this.file))?.run === this.holder.run)
+    if (parse(readIfThere(this.file))?.run !== this.holder.run) return;
+    try {
       writeAtomically(this.file, JSON.stringify(this.holder), 0o600);
+    } catch (error) {
+      // On a full disk the stack goes on: the reaper knows the children too, and the file is the second record of them.
+      if (errorCode(error) !== "ENOSPC" && errorCode(error) !== "EDQUOT") throw error;
+    }
   }
 }
 

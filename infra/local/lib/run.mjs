@@ -10,6 +10,7 @@ import { stopChildren } from "./stop-processes.mjs";
 /**
  * @typedef {import("./stop-processes.mjs").ChildRecord} ChildRecord
  * @typedef {import("./lock.mjs").Lock} Lock
+ * @typedef {{ record: ChildRecord, exited: Promise<{ code: number | null, signal: string | null }> }} Child
  * @typedef {object} ChildSpec
  * @property {string} name
  * @property {string} command
@@ -72,7 +73,7 @@ export class Run {
 
   /**
    * @param {ChildSpec} spec
-   * @returns {{ record: ChildRecord, exited: Promise<{ code: number | null, signal: string | null }> }}
+   * @returns {Child}
    */
   spawn(spec) {
     if (this.#abort.signal.aborted) throw new Stopped();

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { adviceFor } from "../lib/command.mjs";
-import { Failure, Stopped } from "../lib/failure.mjs";
+import { explain, Failure, Stopped } from "../lib/failure.mjs";
 import { readFrom, sizeOf, tailOf } from "../lib/files.mjs";
 import { seconds } from "../lib/progress.mjs";
 import { killGroup, killStrays, signalPolitely } from "../lib/stop-processes.mjs";
@@ -20,7 +20,7 @@ const calmAfterMs = 60_000;
 
 /** One process that is kept running until the run ends. */
 export class Service {
-  /** @type {{ record: import("../lib/stop-processes.mjs").ChildRecord, exited: Promise<{ code: number | null, signal: string | null }> } | null} */
+  /** @type {import("../lib/run.mjs").Child | null} */
   #child = null;
   #deaths = 0;
   #startedAt = 0;
@@ -85,26 +85,33 @@ export class Service {
   }
 
   async #watch() {
-    while (this.#child !== null) {
-      const child = this.#child;
-      const { code, signal } = await child.exited;
+    while (!this.run.signal.aborted) {
+      // no child: the last attempt could not even begin (a full disk), and only the waiting is left to do
+      const how = this.#child === null ? "was not started" : await this.#death(this.#child);
       if (this.run.signal.aborted) return;
-      // a worker that was killed leaves its trainer: that one must not go on beside its successor
-      killGroup(child.record.pid);
-      await killStrays(`GROVE_PROCESS=${this.run.id}:${this.spec.name}`, new Set());
       const delay = this.#nextDelay();
       const asked = this.#wantsRestart;
       this.#wantsRestart = false;
-      const how = signal ?? `status ${code}`;
-      this.run.say(
-        asked
-          ? `↻ ${this.spec.name}`
-          : `! ${this.spec.name} ended (${how}); starting it again in ${seconds(delay)} (log: ${this.logFile})`,
-      );
+      const again = `starting it again in ${seconds(delay)} (log: ${this.logFile})`;
+      this.run.say(asked ? `↻ ${this.spec.name}` : `! ${this.spec.name} ${how}; ${again}`);
       await sleep(asked ? 0 : delay);
-      if (this.run.signal.aborted) return;
-      await this.#again();
+      if (!this.run.signal.aborted) await this.#again();
     }
+  }
+
+  /**
+   * @param {import("../lib/run.mjs").Child} child
+   * @returns {Promise<string>} how it ended
+   */
+  async #death(child) {
+    const { code, signal } = await child.exited;
+    this.#child = null;
+    if (Date.now() - this.#startedAt > calmAfterMs) this.#deaths = 0;
+    if (this.run.signal.aborted) return "was stopped";
+    // a worker that was killed leaves its trainer: that one must not go on beside its successor
+    killGroup(child.record.pid);
+    await killStrays(`GROVE_PROCESS=${this.run.id}:${this.spec.name}`, new Set());
+    return `ended (${signal ?? `status ${code}`})`;
   }
 
   async #again() {
@@ -115,12 +122,11 @@ export class Service {
       if (outcome === "late") this.run.say(`! ${this.spec.name} runs, and does not answer yet (log: ${this.logFile})`);
     } catch (error) {
       if (!(error instanceof Stopped))
-        this.run.say(`! ${this.spec.name} could not be started: ${error instanceof Error ? error.message : error}`);
+        this.run.say(`! ${this.spec.name} could not be started: ${explain(error).message}`);
     }
   }
 
   #nextDelay() {
-    if (Date.now() - this.#startedAt > calmAfterMs) this.#deaths = 0;
     const delay = backOff[Math.min(this.#deaths, backOff.length - 1)] ?? 0;
     this.#deaths += 1;
     return delay;
