@@ -98,9 +98,9 @@ describe("a slow, full or absent model server", () => {
     const answer = await gateway.post(`${away.url}/acme/deployments/v2/llms/tiny/generate`, prompt);
     expect(answer).toMatchObject({ status: 503, json: { error_type: "serving_unavailable" } });
     expect(answer.headers.get("retry-after")).toBe("5");
-    expect(Date.now() - started).toBeGreaterThan(3_000);
+    expect(Date.now() - started).toBeGreaterThan(10_000);
     await away.close();
-  }, 20_000);
+  }, 60_000);
 });
 
 it("tells that it lives and that it is ready", async () => {

@@ -6,7 +6,7 @@ import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { authenticate } from "./auth.ts";
 import type { GatewayEnv } from "./context.ts";
-import { failureResponse } from "./errors.ts";
+import { type ErrorShape, failureResponse } from "./errors.ts";
 import { groveRoutes } from "./routes/grove/routes.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { internalAdapterRoutes } from "./routes/internal/adapters.ts";
@@ -14,7 +14,11 @@ import { openAiRoutes } from "./routes/openai/routes.ts";
 import { deploymentRoutes } from "./routes/predibase/deployments.ts";
 
 const MAX_PROMPT_BYTES = 16 * 1024 * 1024; // serving's own limit
-const tooLarge = () => failureResponse("lorax", fail("upload_too_large", "The body of a prompt is at most 16 MiB."));
+const promptLimit = (shape: ErrorShape) =>
+  bodyLimit({
+    maxSize: MAX_PROMPT_BYTES,
+    onError: () => failureResponse(shape, fail("upload_too_large", "The body of a prompt is at most 16 MiB.")),
+  });
 
 export type AppOptions = { onError: (error: unknown, requestId: string) => void };
 
@@ -28,12 +32,12 @@ export function createApp(services: Services, options: AppOptions): Hono<Gateway
   // tokens travel in a header and never in a cookie, so another page's script gains nothing by asking
   app.use(cors({ origin: "*", allowMethods: ["GET", "POST", "DELETE"], exposeHeaders: ["*"] }));
   app.route("/", healthRoutes(services));
-  app.use("/v1/*", bodyLimit({ maxSize: MAX_PROMPT_BYTES, onError: tooLarge }), authenticate(services, "openai"));
+  app.use("/v1/*", promptLimit("openai"), authenticate(services, "openai"));
   app.route(
     "/v1",
     openAiRoutes(() => services.settings.baseModel.id),
   );
-  app.use("/:tenant/deployments/*", bodyLimit({ maxSize: MAX_PROMPT_BYTES, onError: tooLarge }));
+  app.use("/:tenant/deployments/*", promptLimit("lorax"));
   app.route("/:tenant/deployments/v2/llms/:model", deploymentRoutes(services));
   app.use("/api/v1/*", authenticate(services, "grove"));
   app.route("/api/v1", groveRoutes(services));

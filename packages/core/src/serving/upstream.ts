@@ -11,7 +11,7 @@ export type ServingCall = {
 };
 
 /** While serving restarts, callers wait this long before they hear of it. */
-export const patienceMs = 8_000;
+export const patienceMs = 15_000; // a base model is loaded in 3 to 10 s
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 1_000;
 
