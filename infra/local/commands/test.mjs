@@ -23,8 +23,8 @@ export async function test(args) {
   const stack = await openTestStack(progress);
   const say = (/** @type {string} */ line) => progress.say(line);
   try {
-    await prepare(stack, chosen);
-    const results = [];
+    const results = await prepared(stack, chosen);
+    if (results.length > 0) chosen.length = 0; // without its packages no suite can run
     for (const name of chosen) {
       say(`${name}`);
       results.push(...(await runNamed(name, stack, say)));
@@ -68,6 +68,25 @@ async function openTestStack(progress) {
     fs.rmSync(path.join(stack.layout.data, name), { recursive: true, force: true });
   }
   return stack;
+}
+
+/**
+ * A bootstrap that fails is a failed run with a closing line, like any other.
+ * @param {import("../stack/stack.mjs").Stack} stack
+ * @param {string[]} chosen
+ * @returns {Promise<import("../testing/suite.mjs").SuiteResult[]>}
+ */
+async function prepared(stack, chosen) {
+  const began = Date.now();
+  try {
+    await prepare(stack, chosen);
+    return [];
+  } catch (error) {
+    if (error instanceof Stopped) throw error;
+    stack.progress.say(describeFailure(explain(error)));
+    const counts = { passed: 0, failed: 1, skipped: 0 };
+    return [{ name: "bootstrap", counts, ms: Date.now() - began, logFile: stack.layout.logs }];
+  }
 }
 
 /**

@@ -15,9 +15,15 @@ export async function runChecks({ run, logs, repo, env, python }, say) {
   const results = [];
   // turbo looks for pnpm on the PATH, and only the checkout is sure to have one
   const searchPath = `${path.join(repo, "node_modules/.bin")}:${env.PATH ?? ""}`;
+  const shared = path.join(repo, "packages/lora-py"); // what trainer and serving import
   const lane = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const spec = { ...next, env: { ...env, PATH: searchPath, NO_COLOR: "1" }, limitMs: 5 * 60_000, count };
+      const spec = {
+        ...next,
+        env: { ...env, PATH: searchPath, MYPYPATH: shared, NO_COLOR: "1" },
+        limitMs: 5 * 60_000,
+        count,
+      };
       const result = await runSuite({ run, logs }, spec);
       tellResult(result, say);
       results.push(result);
