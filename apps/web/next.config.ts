@@ -14,9 +14,25 @@ const config: NextConfig = {
   turbopack: { root: path.resolve(import.meta.dirname, "../..") },
   outputFileTracingRoot: path.resolve(import.meta.dirname, "../.."),
   typescript: { ignoreBuildErrors: true }, // `pnpm typecheck` checks them, once
-  transpilePackages: ["@grove/api", "@grove/contracts", "@grove/core", "@grove/db", "@grove/queue", "@grove/storage", "@grove/ui"],
+  transpilePackages: [
+    "@grove/api",
+    "@grove/contracts",
+    "@grove/core",
+    "@grove/db",
+    "@grove/queue",
+    "@grove/storage",
+    "@grove/ui",
+  ],
   // native modules and drivers that must stay as node finds them
-  serverExternalPackages: ["pg", "bullmq", "ioredis", "@duckdb/node-api", "@node-rs/argon2", "@prisma/client", "@prisma/adapter-pg"],
+  serverExternalPackages: [
+    "pg",
+    "bullmq",
+    "ioredis",
+    "@duckdb/node-api",
+    "@node-rs/argon2",
+    "@prisma/client",
+    "@prisma/adapter-pg",
+  ],
   allowedDevOrigins: ["127.0.0.1", "localhost"],
   headers: async () => [{ source: "/:path*", headers: securityHeaders }],
 };

@@ -11,7 +11,10 @@ export const accountSteps: Step[] = [
       const answer = await page.goto(`${WEB_URL}/datasets`);
       expect(/\/sign-(up|in)/.test(page.url()), `Expected a sign-up or sign-in page, got ${page.url()}`);
       const policy = (await answer?.allHeaders())?.["content-security-policy"] ?? "";
-      expect(policy.includes("frame-ancestors 'none'") && policy.includes("'nonce-"), `Weak content security policy: ${policy}`);
+      expect(
+        policy.includes("frame-ancestors 'none'") && policy.includes("'nonce-"),
+        `Weak content security policy: ${policy}`,
+      );
       await shot("door");
     },
   },

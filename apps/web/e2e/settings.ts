@@ -10,4 +10,8 @@ const environment = z.object({
 });
 
 const read = environment.parse(process.env);
-export const settings = { ...read, WEB_URL: read.WEB_URL.replace(/\/$/, ""), GATEWAY_URL: read.GATEWAY_URL.replace(/\/$/, "") };
+export const settings = {
+  ...read,
+  WEB_URL: read.WEB_URL.replace(/\/$/, ""),
+  GATEWAY_URL: read.GATEWAY_URL.replace(/\/$/, ""),
+};

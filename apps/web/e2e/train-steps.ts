@@ -7,7 +7,9 @@ const { WEB_URL } = settings;
 async function upload({ page }: Line, fileName: string, text: string): Promise<void> {
   await page.goto(`${WEB_URL}/datasets`);
   await page.getByRole("button", { name: "Upload data" }).first().click();
-  await page.getByLabel("Data file").setInputFiles({ name: fileName, mimeType: "text/plain", buffer: Buffer.from(text) });
+  await page
+    .getByLabel("Data file")
+    .setInputFiles({ name: fileName, mimeType: "text/plain", buffer: Buffer.from(text) });
   await page.getByRole("button", { name: "Upload", exact: true }).click();
   await page.waitForURL(/\/datasets\/[0-9a-f-]{36}$/);
 }
@@ -74,7 +76,10 @@ export const trainSteps: Step[] = [
       await page.getByText("learning_rat", { exact: true }).waitFor();
       await shot("ludwig");
       await page.getByRole("tab", { name: "Form" }).click();
-      expect((await page.getByLabel("Most steps").inputValue()) === "6", "The form lost what was typed while the YAML was looked at.");
+      expect(
+        (await page.getByLabel("Most steps").inputValue()) === "6",
+        "The form lost what was typed while the YAML was looked at.",
+      );
     },
   },
   {
@@ -97,14 +102,20 @@ export const trainSteps: Step[] = [
   {
     name: "the adapter: its hash, its card, its zip",
     run: async ({ page, context, found, shot }) => {
-      await page.getByRole("link", { name: /^kinds\/\d+$/ }).first().click();
+      await page
+        .getByRole("link", { name: /^kinds\/\d+$/ })
+        .first()
+        .click();
       await page.waitForURL(/\/adapters\/kinds/);
       await page.getByText("SHA-256").waitFor();
-      found.adapterId = (await page.getByText(/^kinds\/\d+ on /).innerText()).split(" ")[0] ?? "";
+      found.adapterId = ((await page.getByText(/^kinds\/\d+ on /).textContent()) ?? "").split(" ")[0] ?? "";
       await shot("adapter");
       const zip = await context.request.get(`${WEB_URL}/api/adapters/${found.adapterId}/download`);
       const body = await zip.body();
-      expect(zip.ok() && body.subarray(0, 2).toString() === "PK" && body.includes("adapter_model.safetensors"), `The download is not a zip of the adapter (HTTP ${zip.status()}, ${body.length} bytes).`);
+      expect(
+        zip.ok() && body.subarray(0, 2).toString() === "PK" && body.includes("adapter_model.safetensors"),
+        `The download is not a zip of the adapter (HTTP ${zip.status()}, ${body.length} bytes).`,
+      );
     },
   },
 ];

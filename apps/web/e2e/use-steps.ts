@@ -9,7 +9,12 @@ function watchAnswers(): void {
   Object.assign(window, { seenAnswers: seen });
   for (const [label, times] of Object.entries(seen)) {
     const panel = document.querySelector(`[aria-label="${label}"]`);
-    if (panel !== null) new MutationObserver(() => times.push(performance.now())).observe(panel, { subtree: true, childList: true, characterData: true });
+    if (panel !== null)
+      new MutationObserver(() => times.push(performance.now())).observe(panel, {
+        subtree: true,
+        childList: true,
+        characterData: true,
+      });
   }
 }
 
@@ -19,7 +24,10 @@ async function callGateway(token: string, adapterId: string): Promise<{ status: 
   const answer = await fetch(`${GATEWAY_URL}/${tenant}/deployments/v2/llms/${model}/generate`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify({ inputs: "Definition: a large cat\nKind: ", parameters: { adapter_id: adapterId, adapter_source: "pbase", max_new_tokens: 4 } }),
+    body: JSON.stringify({
+      inputs: "Definition: a large cat\nKind: ",
+      parameters: { adapter_id: adapterId, adapter_source: "pbase", max_new_tokens: 4 },
+    }),
   });
   return { status: answer.status, body: await answer.text() };
 }
@@ -31,7 +39,10 @@ export const useSteps: Step[] = [
       await page.getByRole("link", { name: "Try it" }).click();
       await page.waitForURL(/\/lora-land\?adapter=/);
       await page.getByRole("group", { name: "Example rows" }).getByRole("button").first().click();
-      expect((await page.getByLabel("definition", { exact: true }).inputValue()).length > 10, "The example did not fill the field.");
+      expect(
+        (await page.getByLabel("definition", { exact: true }).inputValue()).length > 10,
+        "The example did not fill the field.",
+      );
       await page.getByLabel("Most new tokens").fill("40");
       await page.evaluate(watchAnswers);
       await page.getByRole("button", { name: "Run" }).click();
@@ -41,8 +52,14 @@ export const useSteps: Step[] = [
       const times: Record<string, number[]> = JSON.parse(seen);
       const adapter = times["Fine-tuned answer"] ?? [];
       const base = times["Base answer"] ?? [];
-      expect(adapter.length >= 2 && base.length >= 4, `The answers came in ${adapter.length} and ${base.length} pieces: that is no stream.`);
-      expect((adapter[0] ?? 0) < (base.at(-1) ?? 0) && (base[0] ?? 0) < (adapter.at(-1) ?? 0), "One side waited for the other.");
+      expect(
+        adapter.length >= 2 && base.length >= 4,
+        `The answers came in ${adapter.length} and ${base.length} pieces: that is no stream.`,
+      );
+      expect(
+        (adapter[0] ?? 0) < (base.at(-1) ?? 0) && (base[0] ?? 0) < (adapter.at(-1) ?? 0),
+        "One side waited for the other.",
+      );
       expect((await page.getByText("cost", { exact: true }).count()) === 2, "Both sides must show what they cost.");
       expect(found.adapterId !== "", "No adapter to ask.");
       await shot("playground");
@@ -84,13 +101,19 @@ export const useSteps: Step[] = [
       await page.getByTestId("new-token").waitFor();
       await page.getByRole("button", { name: "Copy the token" }).click();
       found.token = await page.evaluate(() => navigator.clipboard.readText());
-      expect(/^pb_/.test(found.token) && found.token === (await page.getByTestId("new-token").innerText()), "The clipboard does not hold the token.");
+      expect(
+        /^pb_/.test(found.token) && found.token === ((await page.getByTestId("new-token").textContent()) ?? ""),
+        "The clipboard does not hold the token.",
+      );
       await shot("token");
       await page.reload();
       await page.getByRole("table", { name: "API tokens" }).waitFor();
       expect(!(await page.content()).includes(found.token), "The token is shown a second time.");
       const { status, body } = await callGateway(found.token, found.adapterId);
-      expect(status === 200 && body.includes("generated_text"), `The gateway answered ${status}: ${body.slice(0, 300)}`);
+      expect(
+        status === 200 && body.includes("generated_text"),
+        `The gateway answered ${status}: ${body.slice(0, 300)}`,
+      );
     },
   },
   {
@@ -98,9 +121,12 @@ export const useSteps: Step[] = [
     run: async ({ page, found, shot }) => {
       await page.goto(`${WEB_URL}/serving`);
       await page.getByRole("button", { name: "Make token" }).click();
-      const token = await page.getByTestId("new-token").innerText();
-      const code = await page.getByLabel("curl code", { exact: true }).innerText();
-      expect(code.includes(token) && code.includes(GATEWAY_URL) && code.includes(found.adapterId), `The snippet is not the reader's own: ${code}`);
+      const token = (await page.getByTestId("new-token").textContent()) ?? "";
+      const code = (await page.getByLabel("curl code", { exact: true }).textContent()) ?? "";
+      expect(
+        code.includes(token) && code.includes(GATEWAY_URL) && code.includes(found.adapterId),
+        `The snippet is not the reader's own: ${code}`,
+      );
       await shot("quick-start");
     },
   },
@@ -121,8 +147,9 @@ export const useSteps: Step[] = [
       await page.goto(`${WEB_URL}/usage`);
       const table = page.getByRole("table", { name: "Usage by day and adapter" });
       await table.waitFor();
-      for (const source of ["Training", "Playground", "Evaluation", "API"]) await table.getByRole("cell", { name: source, exact: true }).first().waitFor();
-      expect((await page.getByTestId("usage-total").innerText()) !== "$0.00", "Nothing was billed.");
+      for (const source of ["Training", "Playground", "Evaluation", "API"])
+        await table.getByRole("cell", { name: source, exact: true }).first().waitFor();
+      expect(((await page.getByTestId("usage-total").textContent()) ?? "") !== "$0.00", "Nothing was billed.");
       await shot("usage");
       await page.goto(WEB_URL);
       await page.getByRole("heading", { name: "Newest jobs" }).waitFor();

@@ -1,4 +1,4 @@
-import { errorTable, isErrorCode, type Failure, type Result } from "@grove/contracts/errors";
+import { errorTable, type Failure, isErrorCode, type Result } from "@grove/contracts/errors";
 import { initTRPC, TRPCError } from "@trpc/server";
 import superjson from "superjson";
 import { z } from "zod";
@@ -28,9 +28,15 @@ function describe(error: TRPCError): FailureData {
     const field = issue === undefined || issue.path.length === 0 ? null : issue.path.join(".");
     return { code: "invalid_input", message: issue?.message ?? "The input is not valid.", field, line: null };
   }
-  if (error.code === "UNAUTHORIZED") return { code: "unauthenticated", message: error.message, field: null, line: null };
+  if (error.code === "UNAUTHORIZED")
+    return { code: "unauthenticated", message: error.message, field: null, line: null };
   if (error.code === "INTERNAL_SERVER_ERROR") return { code: "internal", message: unexpected, field: null, line: null };
-  return { code: isErrorCode(error.code) ? error.code : "malformed_request", message: error.message, field: null, line: null };
+  return {
+    code: isErrorCode(error.code) ? error.code : "malformed_request",
+    message: error.message,
+    field: null,
+    line: null,
+  };
 }
 
 const t = initTRPC.context<ApiContext>().create({

@@ -19,11 +19,18 @@ export const buttonStyles = cva(
   },
 );
 
-type ButtonProps = Omit<ButtonHTMLAttributes<HTMLButtonElement>, "className"> & VariantProps<typeof buttonStyles> & { busy?: boolean };
+type ButtonProps = Omit<ButtonHTMLAttributes<HTMLButtonElement>, "className"> &
+  VariantProps<typeof buttonStyles> & { busy?: boolean };
 
 export function Button({ variant, size, busy = false, disabled, type = "button", children, ...rest }: ButtonProps) {
   return (
-    <button type={type} className={buttonStyles({ variant, size })} disabled={disabled === true || busy} aria-busy={busy} {...rest}>
+    <button
+      type={type}
+      className={buttonStyles({ variant, size })}
+      disabled={disabled === true || busy}
+      aria-busy={busy}
+      {...rest}
+    >
       {busy ? <LoaderCircle className="animate-spin" aria-hidden /> : null}
       {children}
     </button>

@@ -1,7 +1,9 @@
 import type { ReactNode } from "react";
 
 export function Card({ children }: { children: ReactNode }) {
-  return <section className="min-w-0 overflow-hidden rounded-xl border border-line bg-surface shadow-xs">{children}</section>;
+  return (
+    <section className="min-w-0 overflow-hidden rounded-xl border border-line bg-surface shadow-xs">{children}</section>
+  );
 }
 
 type CardHeaderProps = { title: string; hint?: string; children?: ReactNode };
@@ -25,7 +27,11 @@ export function CardBody({ children }: { children: ReactNode }) {
 
 /** Key figures in one row, hair lines between them. */
 export function StatGrid({ children }: { children: ReactNode }) {
-  return <dl className="flex flex-wrap gap-px overflow-hidden rounded-xl border border-line bg-line shadow-xs">{children}</dl>;
+  return (
+    <dl className="flex flex-wrap gap-px overflow-hidden rounded-xl border border-line bg-line shadow-xs">
+      {children}
+    </dl>
+  );
 }
 
 export function Stat({ label, value, hint }: { label: string; value: ReactNode; hint?: ReactNode }) {

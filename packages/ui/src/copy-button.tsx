@@ -8,7 +8,10 @@ type CopyButtonProps = { text: string; label: string; look: "icon" | "button" };
 /** `navigator.clipboard` is missing on plain http outside localhost: then the old way, by a hidden text area. */
 async function copy(text: string): Promise<boolean> {
   if (navigator.clipboard !== undefined) {
-    return navigator.clipboard.writeText(text).then(() => true, () => copyBySelection(text));
+    return navigator.clipboard.writeText(text).then(
+      () => true,
+      () => copyBySelection(text),
+    );
   }
   return copyBySelection(text);
 }
@@ -42,7 +45,9 @@ export function CopyButton({ text, label, look }: CopyButtonProps) {
   ) : (
     <Button size="sm" aria-label={said} onClick={onClick}>
       {icon}
-      <span aria-live="polite">{state === "copied" ? "Copied" : state === "refused" ? "Select it by hand" : "Copy"}</span>
+      <span aria-live="polite">
+        {state === "copied" ? "Copied" : state === "refused" ? "Select it by hand" : "Copy"}
+      </span>
     </Button>
   );
 }
@@ -52,9 +57,14 @@ type CodeBlockProps = { code: string; label: string };
 export function CodeBlock({ code, label }: CodeBlockProps) {
   return (
     <div className="group relative overflow-hidden rounded-lg border border-line bg-sunken">
-      <pre tabIndex={0} aria-label={label} className="overflow-x-auto p-4 pr-14 font-mono text-[13px] leading-relaxed text-ink outline-none focus-visible:ring-2 focus-visible:ring-accent/40 focus-visible:ring-inset">
-        {code}
-      </pre>
+      <section
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls must be reached by keyboard
+        tabIndex={0}
+        aria-label={label}
+        className="overflow-x-auto outline-none focus-visible:ring-2 focus-visible:ring-accent/40 focus-visible:ring-inset"
+      >
+        <pre className="p-4 pr-14 font-mono text-[13px] leading-relaxed text-ink">{code}</pre>
+      </section>
       <div className="absolute top-2 right-2">
         <CopyButton text={code} label={`Copy ${label}`} look="icon" />
       </div>

@@ -4,7 +4,13 @@ import { Dialog as Radix } from "radix-ui";
 import type { ReactNode } from "react";
 import { Button } from "./button.tsx";
 
-type DialogProps = { open: boolean; onOpenChange: (open: boolean) => void; title: string; description: string; children: ReactNode };
+type DialogProps = {
+  open: boolean;
+  onOpenChange: (open: boolean) => void;
+  title: string;
+  description: string;
+  children: ReactNode;
+};
 
 export function Dialog({ open, onOpenChange, title, description, children }: DialogProps) {
   return (
@@ -42,7 +48,16 @@ type ConfirmProps = {
 };
 
 /** Stands before everything that loses something. */
-export function ConfirmDialog({ open, onOpenChange, title, description, action, busy, error, onConfirm }: ConfirmProps) {
+export function ConfirmDialog({
+  open,
+  onOpenChange,
+  title,
+  description,
+  action,
+  busy,
+  error,
+  onConfirm,
+}: ConfirmProps) {
   return (
     <Dialog open={open} onOpenChange={onOpenChange} title={title} description={description}>
       {error === null ? null : (

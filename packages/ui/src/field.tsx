@@ -1,5 +1,13 @@
 "use client";
-import { type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, type TextareaHTMLAttributes, createContext, useContext, useId } from "react";
+import {
+  createContext,
+  type InputHTMLAttributes,
+  type ReactNode,
+  type SelectHTMLAttributes,
+  type TextareaHTMLAttributes,
+  useContext,
+  useId,
+} from "react";
 
 type FieldIds = { control: string; describedBy: string | undefined; invalid: boolean };
 const FieldContext = createContext<FieldIds>({ control: "", describedBy: undefined, invalid: false });
@@ -36,7 +44,11 @@ const control =
 
 function useControl() {
   const field = useContext(FieldContext);
-  return { id: field.control === "" ? undefined : field.control, "aria-describedby": field.describedBy, "aria-invalid": field.invalid || undefined };
+  return {
+    id: field.control === "" ? undefined : field.control,
+    "aria-describedby": field.describedBy,
+    "aria-invalid": field.invalid || undefined,
+  };
 }
 
 export function Input(props: Omit<InputHTMLAttributes<HTMLInputElement>, "className">) {
@@ -44,13 +56,26 @@ export function Input(props: Omit<InputHTMLAttributes<HTMLInputElement>, "classN
 }
 
 /** `mono` for templates and configurations, where every space counts. */
-export function Textarea({ mono = false, ...props }: Omit<TextareaHTMLAttributes<HTMLTextAreaElement>, "className"> & { mono?: boolean }) {
-  return <textarea className={`${control} resize-y px-3 py-2 leading-relaxed ${mono ? "font-mono text-[13px]" : ""}`} {...useControl()} {...props} />;
+export function Textarea({
+  mono = false,
+  ...props
+}: Omit<TextareaHTMLAttributes<HTMLTextAreaElement>, "className"> & { mono?: boolean }) {
+  return (
+    <textarea
+      className={`${control} resize-y px-3 py-2 leading-relaxed ${mono ? "font-mono text-[13px]" : ""}`}
+      {...useControl()}
+      {...props}
+    />
+  );
 }
 
 export function Select({ children, ...props }: Omit<SelectHTMLAttributes<HTMLSelectElement>, "className">) {
   return (
-    <select className={`${control} h-9 cursor-pointer appearance-none bg-[image:var(--select-arrow)] bg-[length:16px] bg-[position:right_10px_center] bg-no-repeat pr-9 pl-3`} {...useControl()} {...props}>
+    <select
+      className={`${control} h-9 cursor-pointer appearance-none bg-[image:var(--select-arrow)] bg-[length:16px] bg-[position:right_10px_center] bg-no-repeat pr-9 pl-3`}
+      {...useControl()}
+      {...props}
+    >
       {children}
     </select>
   );

@@ -7,12 +7,14 @@ export function Skeleton({ shape }: { shape: "line" | "title" | "row" | "block" 
   return <div aria-hidden className={`animate-pulse rounded-lg bg-line/70 ${size}`} />;
 }
 
+const rowNames = ["first", "second", "third", "fourth", "fifth"];
+
 /** While a list or a page loads; the shape of what comes. */
 export function LoadingRows({ rows = 5 }: { rows?: number }) {
   return (
     <div role="status" aria-label="Loading" className="flex flex-col gap-2 p-5">
-      {Array.from({ length: rows }, (_, index) => (
-        <Skeleton key={index} shape="row" />
+      {rowNames.slice(0, rows).map((name) => (
+        <Skeleton key={name} shape="row" />
       ))}
     </div>
   );
@@ -35,7 +37,10 @@ type EmptyStateProps = { icon: ReactNode; title: string; children: ReactNode; ac
 export function EmptyState({ icon, title, children, action }: EmptyStateProps) {
   return (
     <div className="flex flex-col items-center px-6 py-16 text-center">
-      <div className="flex size-11 items-center justify-center rounded-xl bg-accent-soft text-accent-text [&_svg]:size-5" aria-hidden>
+      <div
+        className="flex size-11 items-center justify-center rounded-xl bg-accent-soft text-accent-text [&_svg]:size-5"
+        aria-hidden
+      >
         {icon}
       </div>
       <h2 className="mt-4 text-[15px] font-semibold text-ink">{title}</h2>
@@ -50,7 +55,10 @@ type ErrorStateProps = { title: string; message: string; onRetry: () => void };
 export function ErrorState({ title, message, onRetry }: ErrorStateProps) {
   return (
     <div role="alert" className="flex flex-col items-center px-6 py-16 text-center">
-      <div className="flex size-11 items-center justify-center rounded-xl bg-danger-soft text-danger-text [&_svg]:size-5" aria-hidden>
+      <div
+        className="flex size-11 items-center justify-center rounded-xl bg-danger-soft text-danger-text [&_svg]:size-5"
+        aria-hidden
+      >
         <CircleAlert />
       </div>
       <h2 className="mt-4 text-[15px] font-semibold text-ink">{title}</h2>
@@ -72,7 +80,10 @@ const noticeTones = {
 
 export function Notice({ tone, title, children }: NoticeProps) {
   return (
-    <div role={tone === "bad" ? "alert" : "status"} className={`rounded-xl border px-4 py-3 text-sm ${noticeTones[tone]}`}>
+    <div
+      role={tone === "bad" ? "alert" : "status"}
+      className={`rounded-xl border px-4 py-3 text-sm ${noticeTones[tone]}`}
+    >
       <p className="font-medium">{title}</p>
       {children === undefined ? null : <div className="mt-1 text-ink/80">{children}</div>}
     </div>

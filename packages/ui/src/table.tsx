@@ -16,7 +16,10 @@ export function Table({ label, head, children }: { label: string; head: ReactNod
 
 export function Th({ children, align = "left" }: { children?: ReactNode; align?: "left" | "right" }) {
   return (
-    <th scope="col" className={`px-5 py-2.5 font-medium whitespace-nowrap ${align === "right" ? "text-right" : "text-left"}`}>
+    <th
+      scope="col"
+      className={`px-5 py-2.5 font-medium whitespace-nowrap ${align === "right" ? "text-right" : "text-left"}`}
+    >
       {children}
     </th>
   );
@@ -26,9 +29,19 @@ export function Tr({ children }: { children: ReactNode }) {
   return <tr className="relative transition-colors hover:bg-sunken/60">{children}</tr>;
 }
 
-export function Td({ children, align = "left", tone = "ink" }: { children?: ReactNode; align?: "left" | "right"; tone?: "ink" | "muted" }) {
+export function Td({
+  children,
+  align = "left",
+  tone = "ink",
+}: {
+  children?: ReactNode;
+  align?: "left" | "right";
+  tone?: "ink" | "muted";
+}) {
   return (
-    <td className={`px-5 py-3 whitespace-nowrap tabular-nums ${align === "right" ? "text-right" : "text-left"} ${tone === "muted" ? "text-muted" : "text-ink"}`}>
+    <td
+      className={`px-5 py-3 whitespace-nowrap tabular-nums ${align === "right" ? "text-right" : "text-left"} ${tone === "muted" ? "text-muted" : "text-ink"}`}
+    >
       {children}
     </td>
   );

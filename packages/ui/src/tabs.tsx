@@ -1,8 +1,13 @@
 "use client";
 import { Tabs as Radix } from "radix-ui";
-import type { ReactNode } from "react";
+import { type ReactNode, useId } from "react";
 
-type TabsProps = { value: string; onChange: (value: string) => void; label: string; tabs: { value: string; title: string; content: ReactNode }[] };
+type TabsProps = {
+  value: string;
+  onChange: (value: string) => void;
+  label: string;
+  tabs: { value: string; title: string; content: ReactNode }[];
+};
 
 export function Tabs({ value, onChange, label, tabs }: TabsProps) {
   return (
@@ -27,23 +32,36 @@ export function Tabs({ value, onChange, label, tabs }: TabsProps) {
   );
 }
 
-type SegmentedProps<T extends string> = { label: string; value: T; options: readonly { value: T; title: string }[]; onChange: (value: T) => void };
+type SegmentedProps<T extends string> = {
+  label: string;
+  value: T;
+  options: readonly { value: T; title: string }[];
+  onChange: (value: T) => void;
+};
 
 /** A choice of two or three, all in view. */
 export function Segmented<T extends string>({ label, value, options, onChange }: SegmentedProps<T>) {
+  const name = useId();
   return (
-    <div role="radiogroup" aria-label={label} className="inline-flex rounded-lg bg-sunken p-0.5 ring-1 ring-line ring-inset">
+    <div
+      role="radiogroup"
+      aria-label={label}
+      className="inline-flex rounded-lg bg-sunken p-0.5 ring-1 ring-line ring-inset"
+    >
       {options.map((option) => (
-        <button
+        <label
           key={option.value}
-          type="button"
-          role="radio"
-          aria-checked={option.value === value}
-          onClick={() => onChange(option.value)}
-          className={`h-7 cursor-pointer rounded-md px-3 text-[13px] font-medium transition-colors outline-none focus-visible:ring-2 focus-visible:ring-accent/60 ${option.value === value ? "bg-surface text-ink shadow-xs" : "text-muted hover:text-ink"}`}
+          className="relative flex h-7 cursor-pointer items-center rounded-md px-3 text-[13px] font-medium text-muted transition-colors hover:text-ink has-checked:bg-surface has-checked:text-ink has-checked:shadow-xs has-focus-visible:ring-2 has-focus-visible:ring-accent/60"
         >
+          <input
+            type="radio"
+            name={name}
+            className="sr-only"
+            checked={option.value === value}
+            onChange={() => onChange(option.value)}
+          />
           {option.title}
-        </button>
+        </label>
       ))}
     </div>
   );

@@ -8,7 +8,8 @@ import { Providers } from "@/features/shell/providers";
 
 export const metadata: Metadata = {
   title: { default: "Grove", template: "%s · Grove" },
-  description: "Fine-tune small adapters on your data, serve hundreds from one base model, and prove that they are better.",
+  description:
+    "Fine-tune small adapters on your data, serve hundreds from one base model, and prove that they are better.",
 };
 export const viewport: Viewport = {
   themeColor: [

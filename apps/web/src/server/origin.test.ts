@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { isSameOrigin } from "./origin";
 
 const own = "https://grove.example";
-const asked = (headers: Record<string, string>) => isSameOrigin(new Headers({ host: "127.0.0.1:3000", ...headers }), own);
+const asked = (headers: Record<string, string>) =>
+  isSameOrigin(new Headers({ host: "127.0.0.1:3000", ...headers }), own);
 
 test("our own pages are let in, by the host asked for or by the configured one", () => {
   expect(asked({ origin: "http://127.0.0.1:3000", "sec-fetch-site": "same-origin" })).toBe(true);

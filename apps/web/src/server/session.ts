@@ -1,6 +1,6 @@
 import "server-only";
-import type { OrgCtx } from "@grove/core/context";
 import { loadOrgCtx } from "@grove/core/accounts/sign-in";
+import type { OrgCtx } from "@grove/core/context";
 import { getServerSession } from "next-auth";
 import { authOptions } from "./auth";
 import { services } from "./services";

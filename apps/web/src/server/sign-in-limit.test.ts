@@ -3,7 +3,12 @@ import { createSignInLimit } from "./sign-in-limit";
 
 function limitAt(start: number) {
   let clock = start;
-  return { limit: createSignInLimit(() => clock), pass: (ms: number) => { clock += ms; } };
+  return {
+    limit: createSignInLimit(() => clock),
+    pass: (ms: number) => {
+      clock += ms;
+    },
+  };
 }
 
 test("five wrong passwords cost nothing, the sixth try waits, and the wait doubles", () => {

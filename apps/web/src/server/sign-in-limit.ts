@@ -36,8 +36,11 @@ export function createSignInLimit(now: () => number) {
     { key: email, free: freeFailures * 10 },
   ];
   return {
-    secondsToWait: (email: string, address: string) => Math.ceil(Math.max(...keys(email, address).map(({ key }) => waitOf(key))) / 1000),
-    failed: (email: string, address: string) => keys(email, address).forEach(({ key, free }) => addFailure(key, free)),
+    secondsToWait: (email: string, address: string) =>
+      Math.ceil(Math.max(...keys(email, address).map(({ key }) => waitOf(key))) / 1000),
+    failed: (email: string, address: string) => {
+      for (const { key, free } of keys(email, address)) addFailure(key, free);
+    },
     succeeded: (email: string, address: string) => attempts.delete(`${email} ${address}`),
   };
 }

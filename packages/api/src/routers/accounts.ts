@@ -6,10 +6,14 @@ import { orgProcedure, orThrow, publicProcedure, router } from "../trpc.ts";
 
 export const accountsRouter = router({
   isFirstRun: publicProcedure.query(({ ctx }) => isFirstRun(ctx.services)),
-  signUp: publicProcedure.input(signUpInput).mutation(async ({ ctx, input }) => orThrow(await signUp(ctx.services, input))),
+  signUp: publicProcedure
+    .input(signUpInput)
+    .mutation(async ({ ctx, input }) => orThrow(await signUp(ctx.services, input))),
   tokens: router({
     list: orgProcedure.query(({ ctx }) => listTokens(ctx.org)),
-    create: orgProcedure.input(createTokenInput).mutation(async ({ ctx, input }) => orThrow(await createToken(ctx.org, input))),
+    create: orgProcedure
+      .input(createTokenInput)
+      .mutation(async ({ ctx, input }) => orThrow(await createToken(ctx.org, input))),
     revoke: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await revokeToken(ctx.org, input.id))),
   }),
 });

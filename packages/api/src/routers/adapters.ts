@@ -6,9 +6,13 @@ import { orgProcedure, orThrow, router } from "../trpc.ts";
 
 export const adaptersRouter = router({
   list: orgProcedure.query(({ ctx }) => listAdapters(ctx.org)),
-  get: orgProcedure.input(z.strictObject({ adapterId })).query(async ({ ctx, input }) => orThrow(await getAdapter(ctx.org, input.adapterId))),
+  get: orgProcedure
+    .input(z.strictObject({ adapterId }))
+    .query(async ({ ctx, input }) => orThrow(await getAdapter(ctx.org, input.adapterId))),
   repositories: router({
     list: orgProcedure.input(pageInput).query(({ ctx, input }) => listRepositories(ctx.org, input)),
-    get: orgProcedure.input(z.strictObject({ name: slug })).query(async ({ ctx, input }) => orThrow(await getRepository(ctx.org, input.name))),
+    get: orgProcedure
+      .input(z.strictObject({ name: slug }))
+      .query(async ({ ctx, input }) => orThrow(await getRepository(ctx.org, input.name))),
   }),
 });

@@ -16,9 +16,11 @@ async function* utf8(text: string): AsyncGenerator<Uint8Array> {
 export const datasetsRouter = router({
   list: orgProcedure.input(pageInput).query(({ ctx, input }) => listDatasets(ctx.org, input)),
   get: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await getDataset(ctx.org, input.id))),
-  createFromText: orgProcedure.input(createFromTextInput).mutation(async ({ ctx, input: { text, ...input } }) =>
-    orThrow(await uploadDataset(ctx.org, input, utf8(text))),
-  ),
+  createFromText: orgProcedure
+    .input(createFromTextInput)
+    .mutation(async ({ ctx, input: { text, ...input } }) => orThrow(await uploadDataset(ctx.org, input, utf8(text)))),
   delete: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await deleteDataset(ctx.org, input.id))),
-  preview: orgProcedure.input(previewTemplateInput).query(async ({ ctx, input }) => orThrow(await previewTemplate(ctx.org, input))),
+  preview: orgProcedure
+    .input(previewTemplateInput)
+    .query(async ({ ctx, input }) => orThrow(await previewTemplate(ctx.org, input))),
 });

@@ -9,6 +9,8 @@ export const evalsRouter = router({
   list: orgProcedure.input(pageInput).query(({ ctx, input }) => listEvals(ctx.org, input)),
   get: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await getEval(ctx.org, input.id))),
   rows: orgProcedure.input(evalRowsInput).query(({ ctx, input }) => listEvalRows(ctx.org, input)),
-  create: orgProcedure.input(createEvalInput).mutation(async ({ ctx, input }) => orThrow(await createEval(ctx.org, input))),
+  create: orgProcedure
+    .input(createEvalInput)
+    .mutation(async ({ ctx, input }) => orThrow(await createEval(ctx.org, input))),
   cancel: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await cancelEval(ctx.org, input.id))),
 });

@@ -13,6 +13,8 @@ export const jobsRouter = router({
   log: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await readJobLog(ctx.org, input.id))),
   quote: orgProcedure.input(createJobInput).query(async ({ ctx, input }) => orThrow(await quoteJob(ctx.org, input))),
   parseLudwig: orgProcedure.input(parseLudwigInput).query(({ ctx, input }) => parseLudwig(ctx.org, input)),
-  create: orgProcedure.input(createJobInput).mutation(async ({ ctx, input }) => orThrow(await createJob(ctx.org, input))),
+  create: orgProcedure
+    .input(createJobInput)
+    .mutation(async ({ ctx, input }) => orThrow(await createJob(ctx.org, input))),
   cancel: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await cancelJob(ctx.org, input.id))),
 });

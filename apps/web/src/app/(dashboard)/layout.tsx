@@ -1,6 +1,6 @@
-import { redirect } from "next/navigation";
-import { headers } from "next/headers";
 import { isFirstRun } from "@grove/core/accounts/sign-up";
+import { headers } from "next/headers";
+import { redirect } from "next/navigation";
 import type { ReactNode } from "react";
 import { Sidebar } from "@/features/shell/sidebar";
 import { services } from "@/server/services";
@@ -16,7 +16,10 @@ export default async function DashboardLayout({ children }: { children: ReactNod
   }
   return (
     <div className="lg:flex">
-      <a href="#content" className="sr-only rounded-lg bg-accent px-3 py-2 text-sm text-on-accent focus:not-sr-only focus:fixed focus:top-3 focus:left-3 focus:z-50">
+      <a
+        href="#content"
+        className="sr-only rounded-lg bg-accent px-3 py-2 text-sm text-on-accent focus:not-sr-only focus:fixed focus:top-3 focus:left-3 focus:z-50"
+      >
         Skip to content
       </a>
       <Sidebar organisation={org.orgSlug} user={user} />

@@ -31,7 +31,13 @@ export function NewTokenForm({ suggestedName, onCreated }: NewTokenProps) {
     <form onSubmit={onSubmit} className="flex flex-wrap items-end gap-3">
       <div className="min-w-48 flex-1">
         <Field label="Name of the token" error={create.error === null ? null : failureOf(create.error).message}>
-          <Input name="tokenName" required maxLength={120} value={name} onChange={(event) => setName(event.target.value)} />
+          <Input
+            name="tokenName"
+            required
+            maxLength={120}
+            value={name}
+            onChange={(event) => setName(event.target.value)}
+          />
         </Field>
       </div>
       <Button type="submit" variant="primary" busy={create.isPending}>
@@ -46,7 +52,10 @@ export function ShownOnce({ token }: { token: CreatedToken }) {
   return (
     <Notice tone="good" title="Copy this token now. It is not shown again.">
       <div className="mt-2 flex items-center gap-2">
-        <code data-testid="new-token" className="min-w-0 flex-1 truncate rounded-md bg-surface px-2.5 py-2 font-mono text-[13px] text-ink ring-1 ring-line ring-inset">
+        <code
+          data-testid="new-token"
+          className="min-w-0 flex-1 truncate rounded-md bg-surface px-2.5 py-2 font-mono text-[13px] text-ink ring-1 ring-line ring-inset"
+        >
           {token.token}
         </code>
         <CopyButton text={token.token} label="Copy the token" look="button" />

@@ -35,10 +35,25 @@ export function SignInForm({ next }: { next: string }) {
       </div>
       {attempt.state === "refused" ? <Notice tone="bad" title={attempt.message} /> : null}
       <Field label="E-mail">
-        <Input type="email" name="email" autoComplete="username" required autoFocus value={email} onChange={(event) => setEmail(event.target.value)} />
+        <Input
+          type="email"
+          name="email"
+          autoComplete="username"
+          required
+          autoFocus
+          value={email}
+          onChange={(event) => setEmail(event.target.value)}
+        />
       </Field>
       <Field label="Password">
-        <Input type="password" name="password" autoComplete="current-password" required value={password} onChange={(event) => setPassword(event.target.value)} />
+        <Input
+          type="password"
+          name="password"
+          autoComplete="current-password"
+          required
+          value={password}
+          onChange={(event) => setPassword(event.target.value)}
+        />
       </Field>
       <Button type="submit" variant="primary" size="lg" busy={attempt.state === "busy"}>
         Sign in

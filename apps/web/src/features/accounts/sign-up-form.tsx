@@ -18,7 +18,11 @@ export function SignUpForm() {
     trpc.accounts.signUp.mutationOptions({
       onSuccess: async () => {
         setLeaving(true);
-        const answer = await signIn("credentials", { email: values.email, password: values.password, redirect: false }).catch(() => undefined);
+        const answer = await signIn("credentials", {
+          email: values.email,
+          password: values.password,
+          redirect: false,
+        }).catch(() => undefined);
         window.location.assign(answer?.ok === true ? "/" : "/sign-in");
       },
     }),
@@ -39,7 +43,9 @@ export function SignUpForm() {
     <form onSubmit={onSubmit} className="flex flex-col gap-5">
       <div>
         <h1 className="text-xl font-semibold tracking-tight">Set up Grove</h1>
-        <p className="mt-1.5 text-sm text-muted">The first account makes the organisation and owns it. Everything stays on this installation.</p>
+        <p className="mt-1.5 text-sm text-muted">
+          The first account makes the organisation and owns it. Everything stays on this installation.
+        </p>
       </div>
       {failure !== null && failure.field === null ? <Notice tone="bad" title={failure.message} /> : null}
       <Field label="Your name" error={errorOf("name")}>
@@ -48,7 +54,11 @@ export function SignUpForm() {
       <Field label="E-mail" error={errorOf("email")}>
         <Input type="email" autoComplete="username" {...field("email")} />
       </Field>
-      <Field label="Organisation" hint="Its short form becomes a part of your serving addresses." error={errorOf("organisation")}>
+      <Field
+        label="Organisation"
+        hint="Its short form becomes a part of your serving addresses."
+        error={errorOf("organisation")}
+      >
         <Input autoComplete="organization" {...field("organisation")} />
       </Field>
       <Field label="Password" hint="At least 10 characters." error={errorOf("password")}>

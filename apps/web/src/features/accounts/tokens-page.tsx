@@ -22,7 +22,10 @@ export function TokensPage() {
   const [made, setMade] = useState<CreatedToken | null>(null);
   return (
     <Page>
-      <PageHeader title="API tokens" description="Programs use them to call your adapters. Only a hash is kept, so a lost token can't be read again: make another." />
+      <PageHeader
+        title="API tokens"
+        description="Programs use them to call your adapters. Only a hash is kept, so a lost token can't be read again: make another."
+      />
       <Card>
         <CardHeader title="New token" />
         <CardBody>

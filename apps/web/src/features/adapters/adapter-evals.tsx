@@ -12,7 +12,12 @@ import { useTRPC } from "@/features/shared/trpc";
 /** Evaluations of one version, among the newest hundred of the organisation. */
 export function AdapterEvals({ adapterId }: { adapterId: string }) {
   const trpc = useTRPC();
-  const evals = useQuery(trpc.evals.list.queryOptions({ limit: 100 }, { select: (page) => page.items.filter((item) => item.adapterId === adapterId) }));
+  const evals = useQuery(
+    trpc.evals.list.queryOptions(
+      { limit: 100 },
+      { select: (page) => page.items.filter((item) => item.adapterId === adapterId) },
+    ),
+  );
   return (
     <Card>
       <QueryView
@@ -24,7 +29,10 @@ export function AdapterEvals({ adapterId }: { adapterId: string }) {
             icon={<FlaskConical />}
             title="Not evaluated yet"
             action={
-              <Link href={`/evals/new?adapter=${encodeURIComponent(adapterId)}`} className={buttonStyles({ variant: "primary" })}>
+              <Link
+                href={`/evals/new?adapter=${encodeURIComponent(adapterId)}`}
+                className={buttonStyles({ variant: "primary" })}
+              >
                 Evaluate this version
               </Link>
             }

@@ -17,7 +17,12 @@ import { Lift } from "./lift";
 
 export function AdaptersPage() {
   const trpc = useTRPC();
-  const list = useInfiniteQuery(trpc.adapters.repositories.list.infiniteQueryOptions({ limit: 25 }, { getNextPageParam: (page) => page.nextCursor }));
+  const list = useInfiniteQuery(
+    trpc.adapters.repositories.list.infiniteQueryOptions(
+      { limit: 25 },
+      { getNextPageParam: (page) => page.nextCursor },
+    ),
+  );
   const start = (
     <Link href="/jobs/new" className={buttonStyles({ variant: "primary" })}>
       New job
@@ -25,7 +30,10 @@ export function AdaptersPage() {
   );
   return (
     <Page>
-      <PageHeader title="Adapters" description="What your jobs made: a few megabytes each, all served from one copy of the base model." />
+      <PageHeader
+        title="Adapters"
+        description="What your jobs made: a few megabytes each, all served from one copy of the base model."
+      />
       <Card>
         <QueryView
           query={list}
@@ -40,7 +48,11 @@ export function AdaptersPage() {
           {(data) => (
             <>
               <RepositoryTable repositories={data.pages.flatMap((page) => page.items)} />
-              <LoadMore hasMore={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
+              <LoadMore
+                hasMore={list.hasNextPage}
+                busy={list.isFetchingNextPage}
+                onMore={() => void list.fetchNextPage()}
+              />
             </>
           )}
         </QueryView>
@@ -73,7 +85,9 @@ function RepositoryTable({ repositories }: { repositories: RepositoryView[] }) {
               <Link href={`/adapters/${repository.name}`} className="row-link">
                 {repository.name}
               </Link>
-              <span className="block text-xs text-faint">{repository.versions.length === 0 ? "in training" : plural(repository.versions.length, "version")}</span>
+              <span className="block text-xs text-faint">
+                {repository.versions.length === 0 ? "in training" : plural(repository.versions.length, "version")}
+              </span>
             </Td>
             <Td tone="muted">{repository.baseModel}</Td>
             <Td align="right">{newest === undefined ? "–" : `v${newest.version}`}</Td>
@@ -81,7 +95,13 @@ function RepositoryTable({ repositories }: { repositories: RepositoryView[] }) {
               {newest === undefined ? "–" : bytes(newest.bytes)}
             </Td>
             <Td align="right">{newest?.bestEval == null ? "–" : percent(newest.bestEval.adapterScore)}</Td>
-            <Td align="right">{newest?.bestEval == null ? <span className="text-faint">not evaluated</span> : <Lift result={newest.bestEval} />}</Td>
+            <Td align="right">
+              {newest?.bestEval == null ? (
+                <span className="text-faint">not evaluated</span>
+              ) : (
+                <Lift result={newest.bestEval} />
+              )}
+            </Td>
             <Td align="right" tone="muted">
               <TimeAgo date={newest?.createdAt ?? repository.createdAt} />
             </Td>

@@ -10,8 +10,19 @@ async function readCard(adapterId: string, signal: AbortSignal): Promise<string>
 }
 
 export function ModelCard({ adapterId }: { adapterId: string }) {
-  const card = useQuery({ queryKey: ["model-card", adapterId], queryFn: ({ signal }) => readCard(adapterId, signal), staleTime: Number.POSITIVE_INFINITY });
+  const card = useQuery({
+    queryKey: ["model-card", adapterId],
+    queryFn: ({ signal }) => readCard(adapterId, signal),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
   if (card.data !== undefined) return <Markdown text={card.data} />;
-  if (card.error !== null) return <ErrorState title="Could not load the model card" message={card.error.message} onRetry={() => void card.refetch()} />;
+  if (card.error !== null)
+    return (
+      <ErrorState
+        title="Could not load the model card"
+        message={card.error.message}
+        onRetry={() => void card.refetch()}
+      />
+    );
   return <LoadingRows rows={4} />;
 }

@@ -108,7 +108,11 @@ function VersionList({ versions, current, onChoose }: VersionListProps) {
                   <TimeAgo date={version.createdAt} />
                 </span>
               </span>
-              {version.bestEval === null ? <span className="text-xs text-faint">not evaluated</span> : <Lift result={version.bestEval} />}
+              {version.bestEval === null ? (
+                <span className="text-xs text-faint">not evaluated</span>
+              ) : (
+                <Lift result={version.bestEval} />
+              )}
             </button>
           </li>
         ))}
@@ -142,8 +146,17 @@ function VersionDetail({ version }: { version: AdapterVersionView }) {
             },
             { label: "Size", value: bytes(version.bytes) },
             { label: "Training loss", value: version.trainLoss.toFixed(4) },
-            { label: "Validation loss", value: version.validationLoss === null ? "–" : version.validationLoss.toFixed(4) },
-            { label: "Newest score", value: version.bestEval === null ? "not evaluated" : `${percent(version.bestEval.adapterScore)} against ${percent(version.bestEval.baseScore)} of the base` },
+            {
+              label: "Validation loss",
+              value: version.validationLoss === null ? "–" : version.validationLoss.toFixed(4),
+            },
+            {
+              label: "Newest score",
+              value:
+                version.bestEval === null
+                  ? "not evaluated"
+                  : `${percent(version.bestEval.adapterScore)} against ${percent(version.bestEval.baseScore)} of the base`,
+            },
             {
               label: "Made by",
               value: (

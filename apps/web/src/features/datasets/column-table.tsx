@@ -48,11 +48,18 @@ function TopValues({ rows, values }: { rows: number; values: ColumnProfile["topV
   return (
     <span className="flex items-center gap-1.5">
       {shown.map((entry) => (
-        <span key={entry.value} className="max-w-40 truncate rounded-md bg-sunken px-1.5 py-0.5 text-xs ring-1 ring-line ring-inset" title={`${entry.value}: ${count(entry.count)} rows`}>
-          {entry.value === "" ? "(empty)" : entry.value} <span className="text-faint">{percent(entry.count / Math.max(1, rows))}</span>
+        <span
+          key={entry.value}
+          className="max-w-40 truncate rounded-md bg-sunken px-1.5 py-0.5 text-xs ring-1 ring-line ring-inset"
+          title={`${entry.value}: ${count(entry.count)} rows`}
+        >
+          {entry.value === "" ? "(empty)" : entry.value}{" "}
+          <span className="text-faint">{percent(entry.count / Math.max(1, rows))}</span>
         </span>
       ))}
-      {values.length > shown.length ? <span className="text-xs text-faint">+{values.length - shown.length}</span> : null}
+      {values.length > shown.length ? (
+        <span className="text-xs text-faint">+{values.length - shown.length}</span>
+      ) : null}
     </span>
   );
 }

@@ -12,8 +12,8 @@ import { Sparkles, Trash2 } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
-import { bytes, count, percent, plural } from "@/features/shared/format";
 import { failureOf } from "@/features/shared/failure";
+import { bytes, count, percent, plural } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { ColumnTable } from "./column-table";
@@ -25,7 +25,12 @@ import { LiveTemplatePreview } from "./template-preview";
 
 export function DatasetPage({ id }: { id: string }) {
   const trpc = useTRPC();
-  const dataset = useQuery(trpc.datasets.get.queryOptions({ id }, { refetchInterval: (query) => (query.state.data !== undefined && isMoving(query.state.data) ? 1_000 : false) }));
+  const dataset = useQuery(
+    trpc.datasets.get.queryOptions(
+      { id },
+      { refetchInterval: (query) => (query.state.data !== undefined && isMoving(query.state.data) ? 1_000 : false) },
+    ),
+  );
   return (
     <QueryView query={dataset} what="this data set" loading={<LoadingPage />}>
       {(data) => <DatasetDetail dataset={data} />}
@@ -57,13 +62,21 @@ function DatasetDetail({ dataset }: { dataset: DatasetView }) {
         ) : null}
       </PageHeader>
       {dataset.error === null ? null : (
-        <Notice tone="bad" title={dataset.error.line === null ? "This file could not be read" : `Line ${dataset.error.line} could not be read`}>
+        <Notice
+          tone="bad"
+          title={
+            dataset.error.line === null ? "This file could not be read" : `Line ${dataset.error.line} could not be read`
+          }
+        >
           {dataset.error.message} Put it right in the file, delete this data set and upload it again.
         </Notice>
       )}
       {isMoving(dataset) ? (
         <Card>
-          <CardHeader title="Reading the file" hint="Counting rows, columns, empty cells and duplicates. This page shows them by itself." />
+          <CardHeader
+            title="Reading the file"
+            hint="Counting rows, columns, empty cells and duplicates. This page shows them by itself."
+          />
           <LoadingRows rows={4} />
         </Card>
       ) : null}
@@ -79,8 +92,16 @@ function Profile({ dataset, profile }: { dataset: DatasetView; profile: DatasetP
     <>
       <StatGrid>
         <Stat label="Rows" value={count(profile.rows)} hint={plural(profile.columns.length, "column")} />
-        <Stat label="Duplicate rows" value={count(profile.duplicateRows)} hint={profile.rows === 0 ? undefined : percent(profile.duplicateRows / profile.rows)} />
-        <Stat label="Train" value={count(train)} hint={profile.splitBy === "column" ? "by the split column" : `random, seed ${dataset.splitSeed}`} />
+        <Stat
+          label="Duplicate rows"
+          value={count(profile.duplicateRows)}
+          hint={profile.rows === 0 ? undefined : percent(profile.duplicateRows / profile.rows)}
+        />
+        <Stat
+          label="Train"
+          value={count(train)}
+          hint={profile.splitBy === "column" ? "by the split column" : `random, seed ${dataset.splitSeed}`}
+        />
         <Stat label="Validation" value={count(validation)} hint="watches the training" />
         <Stat label="Test" value={count(test)} hint="held out for evaluations" />
       </StatGrid>
@@ -89,9 +110,21 @@ function Profile({ dataset, profile }: { dataset: DatasetView; profile: DatasetP
         value={tab}
         onChange={setTab}
         tabs={[
-          { value: "columns", title: "Columns", content: <ColumnTable rows={profile.rows} columns={profile.columns} /> },
-          { value: "samples", title: "First rows", content: <SampleTable columns={profile.columns} samples={profile.samples} /> },
-          { value: "template", title: "Template and token lengths", content: <TemplateTrial dataset={dataset} profile={profile} /> },
+          {
+            value: "columns",
+            title: "Columns",
+            content: <ColumnTable rows={profile.rows} columns={profile.columns} />,
+          },
+          {
+            value: "samples",
+            title: "First rows",
+            content: <SampleTable columns={profile.columns} samples={profile.samples} />,
+          },
+          {
+            value: "template",
+            title: "Template and token lengths",
+            content: <TemplateTrial dataset={dataset} profile={profile} />,
+          },
         ]}
       />
     </>
@@ -105,7 +138,12 @@ function TemplateTrial({ dataset, profile }: { dataset: DatasetView; profile: Da
       <Card>
         <CardHeader title="Try a template" hint="Nothing is saved here; a job keeps its own." />
         <CardBody>
-          <TemplateEditor columns={profile.columns} values={values} errors={{ promptTemplate: null, targetColumn: null }} onChange={setValues} />
+          <TemplateEditor
+            columns={profile.columns}
+            values={values}
+            errors={{ promptTemplate: null, targetColumn: null }}
+            onChange={setValues}
+          />
         </CardBody>
       </Card>
       <Card>

@@ -18,6 +18,7 @@ import { QueryView } from "@/features/shared/query-view";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
 import { UploadPanel } from "./upload-panel";
+import { useFileDrop } from "./use-file-drop";
 
 type Dialogue = { open: false } | { open: true; file: File | null };
 
@@ -34,26 +35,24 @@ export function DatasetsPage() {
       { limit: 25 },
       {
         getNextPageParam: (page) => page.nextCursor,
-        refetchInterval: (query) => (query.state.data?.pages.some((page) => page.items.some(isMoving)) === true ? 1_500 : false),
+        refetchInterval: (query) =>
+          query.state.data?.pages.some((page) => page.items.some(isMoving)) === true ? 1_500 : false,
       },
     ),
   );
+  useFileDrop((file) => setDialogue({ open: true, file }));
   const upload = (
     <Button variant="primary" onClick={() => setDialogue({ open: true, file: null })}>
       <Upload /> Upload data
     </Button>
   );
   return (
-    <div
-      onDragOver={(event) => event.preventDefault()}
-      onDrop={(event) => {
-        event.preventDefault();
-        const file = event.dataTransfer.files[0];
-        if (file !== undefined) setDialogue({ open: true, file });
-      }}
-    >
+    <>
       <Page>
-        <PageHeader title="Datasets" description="Examples to learn from: CSV or JSONL, one row an example. Drop a file anywhere on this page.">
+        <PageHeader
+          title="Datasets"
+          description="Examples to learn from: CSV or JSONL, one row an example. Drop a file anywhere on this page."
+        >
           {upload}
         </PageHeader>
         <Card>
@@ -63,23 +62,39 @@ export function DatasetsPage() {
             isEmpty={(data) => data.pages[0]?.items.length === 0}
             empty={
               <EmptyState icon={<Database />} title="No data yet" action={upload}>
-                Upload a CSV or JSONL file with the text going in and the answer you want out, for example a support message and its topic. A few hundred rows are enough to start.
+                Upload a CSV or JSONL file with the text going in and the answer you want out, for example a support
+                message and its topic. A few hundred rows are enough to start.
               </EmptyState>
             }
           >
             {(data) => (
               <>
                 <DatasetTable datasets={data.pages.flatMap((page) => page.items)} />
-                <LoadMore hasMore={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
+                <LoadMore
+                  hasMore={list.hasNextPage}
+                  busy={list.isFetchingNextPage}
+                  onMore={() => void list.fetchNextPage()}
+                />
               </>
             )}
           </QueryView>
         </Card>
       </Page>
-      <Dialog open={dialogue.open} onOpenChange={(open) => setDialogue(open ? { open, file: null } : { open })} title="Upload data" description="It is stored as it comes, then profiled in the background.">
-        {dialogue.open ? <UploadPanel initialFile={dialogue.file} onUploaded={(id) => router.push(`/datasets/${id}`)} /> : null}
+      <Dialog
+        open={dialogue.open}
+        onOpenChange={(open) => setDialogue(open ? { open, file: null } : { open })}
+        title="Upload data"
+        description="It is stored as it comes, then profiled in the background."
+      >
+        {dialogue.open ? (
+          <UploadPanel
+            key={dialogue.file?.name ?? ""}
+            initialFile={dialogue.file}
+            onUploaded={(id) => router.push(`/datasets/${id}`)}
+          />
+        ) : null}
       </Dialog>
-    </div>
+    </>
   );
 }
 

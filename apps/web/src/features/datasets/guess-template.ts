@@ -2,7 +2,19 @@ import type { DatasetProfile } from "@grove/contracts/datasets";
 
 export type TemplateDraft = { promptTemplate: string; targetColumn: string };
 
-const targetNames = ["label", "target", "output", "answer", "completion", "response", "category", "class", "intent", "sentiment", "task"];
+const targetNames = [
+  "label",
+  "target",
+  "output",
+  "answer",
+  "completion",
+  "response",
+  "category",
+  "class",
+  "intent",
+  "sentiment",
+  "task",
+];
 
 function guessTarget(columns: DatasetProfile["columns"]): string {
   const byName = targetNames.find((name) => columns.some((column) => column.name.toLowerCase() === name));

@@ -1,5 +1,6 @@
 import type { ColumnProfile, DatasetProfile } from "@grove/contracts/datasets";
 import { Card } from "@grove/ui/card";
+import { numbered } from "@/features/shared/numbered";
 
 /** The first rows as they are; long cells scroll within themselves. */
 export function SampleTable({ columns, samples }: { columns: ColumnProfile[]; samples: DatasetProfile["samples"] }) {
@@ -13,19 +14,29 @@ export function SampleTable({ columns, samples }: { columns: ColumnProfile[]; sa
                 #
               </th>
               {columns.map((column) => (
-                <th key={column.name} scope="col" className="border-b border-line px-4 py-2.5 font-mono font-medium whitespace-nowrap">
+                <th
+                  key={column.name}
+                  scope="col"
+                  className="border-b border-line px-4 py-2.5 font-mono font-medium whitespace-nowrap"
+                >
                   {column.name}
                 </th>
               ))}
             </tr>
           </thead>
           <tbody className="divide-y divide-line">
-            {samples.map((sample, index) => (
-              <tr key={index} className="align-top">
-                <td className="px-4 py-2.5 text-right text-faint tabular-nums">{index + 1}</td>
+            {numbered(samples).map(({ key, item: sample }) => (
+              <tr key={key} className="align-top">
+                <td className="px-4 py-2.5 text-right text-faint tabular-nums">{Number(key) + 1}</td>
                 {columns.map((column) => (
                   <td key={column.name} className="max-w-md min-w-32 px-4 py-2.5">
-                    <div className="max-h-28 overflow-y-auto break-words whitespace-pre-wrap">{sample[column.name] === "" || sample[column.name] === undefined ? <span className="text-faint">empty</span> : sample[column.name]}</div>
+                    <div className="max-h-28 overflow-y-auto break-words whitespace-pre-wrap">
+                      {sample[column.name] === "" || sample[column.name] === undefined ? (
+                        <span className="text-faint">empty</span>
+                      ) : (
+                        sample[column.name]
+                      )}
+                    </div>
                   </td>
                 ))}
               </tr>

@@ -1,8 +1,8 @@
 "use client";
 import type { ColumnProfile } from "@grove/contracts/datasets";
+import type { PromptFormat } from "@grove/contracts/jobs";
 import { Field, Select, Textarea } from "@grove/ui/field";
 import { Segmented } from "@grove/ui/tabs";
-import type { PromptFormat } from "@grove/contracts/jobs";
 import { useRef } from "react";
 
 export type TemplateValues = { promptTemplate: string; targetColumn: string; promptFormat: PromptFormat };
@@ -24,7 +24,10 @@ export function TemplateEditor({ columns, values, errors, onChange }: TemplateEd
     const area = box.current?.querySelector("textarea");
     const at = area?.selectionStart ?? values.promptTemplate.length;
     const end = area?.selectionEnd ?? at;
-    onChange({ ...values, promptTemplate: `${values.promptTemplate.slice(0, at)}{${name}}${values.promptTemplate.slice(end)}` });
+    onChange({
+      ...values,
+      promptTemplate: `${values.promptTemplate.slice(0, at)}{${name}}${values.promptTemplate.slice(end)}`,
+    });
     area?.focus();
   };
   return (
@@ -35,9 +38,16 @@ export function TemplateEditor({ columns, values, errors, onChange }: TemplateEd
           error={errors.promptTemplate}
           hint="The text before the answer. {column} is filled in from each row; {{ and }} are plain braces."
         >
-          <Textarea mono rows={6} name="promptTemplate" spellCheck={false} value={values.promptTemplate} onChange={(event) => onChange({ ...values, promptTemplate: event.target.value })} />
+          <Textarea
+            mono
+            rows={6}
+            name="promptTemplate"
+            spellCheck={false}
+            value={values.promptTemplate}
+            onChange={(event) => onChange({ ...values, promptTemplate: event.target.value })}
+          />
         </Field>
-        <div className="flex flex-wrap items-center gap-1.5" role="group" aria-label="Insert a column">
+        <fieldset className="flex min-w-0 flex-wrap items-center gap-1.5" aria-label="Insert a column">
           {columns.map((column) => (
             <button
               key={column.name}
@@ -49,12 +59,18 @@ export function TemplateEditor({ columns, values, errors, onChange }: TemplateEd
               {`{${column.name}}`}
             </button>
           ))}
-        </div>
+        </fieldset>
       </div>
       <div className="grid gap-5 sm:grid-cols-2">
         <Field label="Target column" error={errors.targetColumn} hint="The answer to learn.">
-          <Select name="targetColumn" value={values.targetColumn} onChange={(event) => onChange({ ...values, targetColumn: event.target.value })}>
-            {columns.some((column) => column.name === values.targetColumn) ? null : <option value={values.targetColumn}>{values.targetColumn || "Choose a column"}</option>}
+          <Select
+            name="targetColumn"
+            value={values.targetColumn}
+            onChange={(event) => onChange({ ...values, targetColumn: event.target.value })}
+          >
+            {columns.some((column) => column.name === values.targetColumn) ? null : (
+              <option value={values.targetColumn}>{values.targetColumn || "Choose a column"}</option>
+            )}
             {columns.map((column) => (
               <option key={column.name} value={column.name}>
                 {column.name}
@@ -65,9 +81,18 @@ export function TemplateEditor({ columns, values, errors, onChange }: TemplateEd
         <div className="flex flex-col gap-1.5">
           <span className="text-[13px] font-medium">Prompt format</span>
           <div>
-            <Segmented label="Prompt format" value={values.promptFormat} options={formats} onChange={(promptFormat) => onChange({ ...values, promptFormat })} />
+            <Segmented
+              label="Prompt format"
+              value={values.promptFormat}
+              options={formats}
+              onChange={(promptFormat) => onChange({ ...values, promptFormat })}
+            />
           </div>
-          <p className="text-[13px] text-muted">{values.promptFormat === "raw" ? "The prompt is the template, word for word." : "The prompt is one user turn of the base's chat template."}</p>
+          <p className="text-[13px] text-muted">
+            {values.promptFormat === "raw"
+              ? "The prompt is the template, word for word."
+              : "The prompt is one user turn of the base's chat template."}
+          </p>
         </div>
       </div>
     </div>

@@ -5,27 +5,42 @@ import { ProgressBar } from "@grove/ui/progress";
 import { Notice } from "@grove/ui/states";
 import { FileUp } from "lucide-react";
 import { type DragEvent, useRef, useState } from "react";
-import { bytes, percent } from "@/features/shared/format";
 import type { ShownFailure } from "@/features/shared/failure";
+import { bytes, percent } from "@/features/shared/format";
 import { type Upload, uploadFile } from "./upload";
 
-type State = { step: "choose"; failure: ShownFailure | null } | { step: "named"; file: File; failure: ShownFailure | null } | { step: "sending"; file: File; fraction: number; upload: Upload };
+type State =
+  | { step: "choose"; failure: ShownFailure | null }
+  | { step: "named"; file: File; failure: ShownFailure | null }
+  | { step: "sending"; file: File; fraction: number; upload: Upload };
 
 type UploadPanelProps = { initialFile: File | null; onUploaded: (datasetId: string) => void };
 
 function nameOf(file: File): string {
-  return file.name.replace(/\.[^.]+$/, "").replace(/[_-]+/g, " ").slice(0, 120) || "Untitled";
+  return (
+    file.name
+      .replace(/\.[^.]+$/, "")
+      .replace(/[_-]+/g, " ")
+      .slice(0, 120) || "Untitled"
+  );
 }
 
 function isSupported(file: File): boolean {
   return /\.(csv|jsonl|ndjson)$/i.test(file.name);
 }
 
-const unsupported: ShownFailure = { code: "dataset_format_unknown", message: "Choose a .csv or .jsonl file. Other formats can't be read yet.", field: null, line: null };
+const unsupported: ShownFailure = {
+  code: "dataset_format_unknown",
+  message: "Choose a .csv or .jsonl file. Other formats can't be read yet.",
+  field: null,
+  line: null,
+};
 
 /** Choose or drop a file, give it a name, send it. */
 export function UploadPanel({ initialFile, onUploaded }: UploadPanelProps) {
-  const [state, setState] = useState<State>(initialFile === null ? { step: "choose", failure: null } : { step: "named", file: initialFile, failure: null });
+  const [state, setState] = useState<State>(
+    initialFile === null ? { step: "choose", failure: null } : { step: "named", file: initialFile, failure: null },
+  );
   const [name, setName] = useState(initialFile === null ? "" : nameOf(initialFile));
 
   const choose = (file: File) => {
@@ -80,7 +95,14 @@ export function UploadPanel({ initialFile, onUploaded }: UploadPanelProps) {
         {state.file.name} <span className="text-muted">· {bytes(state.file.size)}</span>
       </p>
       <Field label="Name" hint="How it appears in lists.">
-        <Input name="name" required maxLength={120} autoFocus value={name} onChange={(event) => setName(event.target.value)} />
+        <Input
+          name="name"
+          required
+          maxLength={120}
+          autoFocus
+          value={name}
+          onChange={(event) => setName(event.target.value)}
+        />
       </Field>
       <div className="flex justify-end gap-2">
         <Button onClick={() => setState({ step: "choose", failure: null })}>Another file</Button>
@@ -93,7 +115,9 @@ export function UploadPanel({ initialFile, onUploaded }: UploadPanelProps) {
 }
 
 function FailureNotice({ failure }: { failure: ShownFailure }) {
-  return <Notice tone="bad" title={failure.line === null ? failure.message : `Line ${failure.line}: ${failure.message}`} />;
+  return (
+    <Notice tone="bad" title={failure.line === null ? failure.message : `Line ${failure.line}: ${failure.message}`} />
+  );
 }
 
 function DropZone({ onFile }: { onFile: (file: File) => void }) {

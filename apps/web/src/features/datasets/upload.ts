@@ -6,8 +6,18 @@ export type UploadResult = { ok: true; datasetId: DatasetView["id"] } | { ok: fa
 export type Upload = { done: Promise<UploadResult>; abort: () => void };
 
 const answer = z.object({ id: z.uuid() });
-const refusal = z.object({ code: z.string(), message: z.string(), field: z.string().nullable(), line: z.number().nullable() });
-const interrupted: ShownFailure = { code: "upload_interrupted", message: "The upload broke off before the end. Nothing was kept; try again.", field: null, line: null };
+const refusal = z.object({
+  code: z.string(),
+  message: z.string(),
+  field: z.string().nullable(),
+  line: z.number().nullable(),
+});
+const interrupted: ShownFailure = {
+  code: "upload_interrupted",
+  message: "The upload broke off before the end. Nothing was kept; try again.",
+  field: null,
+  line: null,
+};
 
 function parseJson(text: string): unknown {
   try {
@@ -24,7 +34,8 @@ export function uploadFile(file: File, name: string, onProgress: (fraction: numb
   const done = new Promise<UploadResult>((resolve) => {
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onerror = () => resolve({ ok: false, failure: interrupted });
-    request.onabort = () => resolve({ ok: false, failure: { ...interrupted, message: "You stopped the upload. Nothing was kept." } });
+    request.onabort = () =>
+      resolve({ ok: false, failure: { ...interrupted, message: "You stopped the upload. Nothing was kept." } });
     request.onload = () => {
       const body = parseJson(request.responseText);
       const made = answer.safeParse(body);

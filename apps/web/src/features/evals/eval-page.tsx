@@ -11,8 +11,8 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Square } from "lucide-react";
 import Link from "next/link";
 import { useState } from "react";
-import { count, percent } from "@/features/shared/format";
 import { failureOf } from "@/features/shared/failure";
+import { count, percent } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { EvalRows } from "./eval-rows";
@@ -22,7 +22,14 @@ import { metricName } from "./metric-name";
 
 export function EvalPage({ id }: { id: string }) {
   const trpc = useTRPC();
-  const item = useQuery(trpc.evals.get.queryOptions({ id }, { refetchInterval: (query) => (query.state.data !== undefined && isRunningEval(query.state.data) ? 1_000 : false) }));
+  const item = useQuery(
+    trpc.evals.get.queryOptions(
+      { id },
+      {
+        refetchInterval: (query) => (query.state.data !== undefined && isRunningEval(query.state.data) ? 1_000 : false),
+      },
+    ),
+  );
   return (
     <QueryView query={item} what="this evaluation" loading={<LoadingPage />}>
       {(data) => <EvalDetail item={data} />}
@@ -61,9 +68,21 @@ function EvalDetail({ item }: { item: EvalView }) {
       >
         {running ? <CancelEval id={item.id} /> : null}
       </PageHeader>
-      {item.error === null ? null : <Notice tone="bad" title={item.error.message}>Start it again from the adapter&apos;s page; rows already answered are kept here.</Notice>}
-      {item.status === "cancelled" ? <Notice tone="warn" title="This evaluation was cancelled">The rows answered until then are below. No score was made of them.</Notice> : null}
-      {item.status === "queued" ? <Notice tone="info" title="Waiting for a free worker">It starts by itself. If it stays here, check that the worker process is running.</Notice> : null}
+      {item.error === null ? null : (
+        <Notice tone="bad" title={item.error.message}>
+          Start it again from the adapter&apos;s page; rows already answered are kept here.
+        </Notice>
+      )}
+      {item.status === "cancelled" ? (
+        <Notice tone="warn" title="This evaluation was cancelled">
+          The rows answered until then are below. No score was made of them.
+        </Notice>
+      ) : null}
+      {item.status === "queued" ? (
+        <Notice tone="info" title="Waiting for a free worker">
+          It starts by itself. If it stays here, check that the worker process is running.
+        </Notice>
+      ) : null}
       {item.status === "running" ? (
         <Card>
           <div className="flex flex-col gap-2.5 px-5 py-4">

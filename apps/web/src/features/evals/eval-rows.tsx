@@ -20,7 +20,12 @@ export function EvalRows({ evalId, running }: { evalId: string; running: boolean
   const trpc = useTRPC();
   const [order, setOrder] = useState<"worst" | "index">("worst");
   const [offset, setOffset] = useState(0);
-  const rows = useQuery(trpc.evals.rows.queryOptions({ evalId, offset, limit, order }, { placeholderData: keepPreviousData, refetchInterval: running ? 3_000 : false }));
+  const rows = useQuery(
+    trpc.evals.rows.queryOptions(
+      { evalId, offset, limit, order },
+      { placeholderData: keepPreviousData, refetchInterval: running ? 3_000 : false },
+    ),
+  );
   return (
     <Card>
       <CardHeader title="Rows" hint="Open a row to read its prompt.">
@@ -34,7 +39,16 @@ export function EvalRows({ evalId, running }: { evalId: string; running: boolean
           }}
         />
       </CardHeader>
-      <QueryView query={rows} what="the rows" isEmpty={(data) => data.total === 0} empty={<p className="py-12 text-center text-sm text-muted">{running ? "The first answers come in a moment." : "No row was answered."}</p>}>
+      <QueryView
+        query={rows}
+        what="the rows"
+        isEmpty={(data) => data.total === 0}
+        empty={
+          <p className="py-12 text-center text-sm text-muted">
+            {running ? "The first answers come in a moment." : "No row was answered."}
+          </p>
+        }
+      >
         {(data) => (
           <>
             <div className="hidden grid-cols-[3.5rem_1fr_1fr_1fr] gap-4 border-b border-line bg-sunken/60 px-5 py-2.5 text-xs font-medium text-muted md:grid">
@@ -72,18 +86,27 @@ function RowView({ row }: { row: EvalRowView }) {
           <Answer side="Fine-tuned" answer={row.adapter} />
           <Answer side="Base" answer={row.base} />
         </summary>
-        <pre className="max-h-80 overflow-auto border-t border-line bg-sunken px-5 py-4 font-mono text-[12.5px] leading-relaxed break-words whitespace-pre-wrap">{row.prompt}</pre>
+        <pre className="max-h-80 overflow-auto border-t border-line bg-sunken px-5 py-4 font-mono text-[12.5px] leading-relaxed break-words whitespace-pre-wrap">
+          {row.prompt}
+        </pre>
       </details>
     </li>
   );
 }
 
 function Answer({ side, answer }: { side: string; answer: EvalAnswer }) {
-  const tone = answer.error !== null || answer.score <= 0 ? "text-danger-text" : answer.score >= 1 ? "text-accent-text" : "text-warn";
+  const tone =
+    answer.error !== null || answer.score <= 0
+      ? "text-danger-text"
+      : answer.score >= 1
+        ? "text-accent-text"
+        : "text-warn";
   return (
     <span className="min-w-0">
       <span className="text-xs text-faint md:hidden">{side}: </span>
-      <span className={`line-clamp-3 break-words group-open:line-clamp-none ${tone}`}>{answer.error ?? (answer.text.trim() === "" ? "(nothing)" : answer.text)}</span>
+      <span className={`line-clamp-3 break-words group-open:line-clamp-none ${tone}`}>
+        {answer.error ?? (answer.text.trim() === "" ? "(nothing)" : answer.text)}
+      </span>
       <span className="mt-0.5 block text-xs text-faint tabular-nums">
         {percent(answer.score)}
         {answer.forcedChoice === null ? null : <> · forced choice: {answer.forcedChoice}</>}
@@ -95,7 +118,10 @@ function Answer({ side, answer }: { side: string; answer: EvalAnswer }) {
 function Pager({ offset, total, onMove }: { offset: number; total: number; onMove: (offset: number) => void }) {
   if (total <= limit) return null;
   return (
-    <nav aria-label="Pages of rows" className="flex items-center justify-between border-t border-line px-5 py-3 text-sm text-muted">
+    <nav
+      aria-label="Pages of rows"
+      className="flex items-center justify-between border-t border-line px-5 py-3 text-sm text-muted"
+    >
       <span className="tabular-nums">
         {count(offset + 1)}–{count(Math.min(total, offset + limit))} of {count(total)}
       </span>

@@ -9,8 +9,16 @@ type Measure = { label: string; hint: string; of: (side: SideSummary) => number 
 
 function measuresOf(summary: EvalSummary): Measure[] {
   const all: Measure[] = [
-    { label: `${metricName(summary.metric)}, free generation`, hint: "What a caller gets: the answer as written.", of: (side) => side.score },
-    { label: "Accuracy, forced choice", hint: "Which of the labels it finds most likely. High here and low above: it knows the answer and not the form.", of: (side) => side.forcedChoice },
+    {
+      label: `${metricName(summary.metric)}, free generation`,
+      hint: "What a caller gets: the answer as written.",
+      of: (side) => side.score,
+    },
+    {
+      label: "Accuracy, forced choice",
+      hint: "Which of the labels it finds most likely. High here and low above: it knows the answer and not the form.",
+      of: (side) => side.forcedChoice,
+    },
     { label: "Exact match", hint: "The same text, letter by letter.", of: (side) => side.exactMatch },
     { label: "ROUGE-L", hint: "Overlap of the longest common word sequence.", of: (side) => side.rougeL },
   ];
@@ -25,7 +33,14 @@ export function EvalSummaryView({ summary, costMicroUsd }: { summary: EvalSummar
   return (
     <>
       <Card>
-        <CardHeader title="Result" hint={summary.labels === null ? plural(summary.rows, "row") : `${plural(summary.rows, "row")}, ${plural(summary.labels.length, "label")}`}>
+        <CardHeader
+          title="Result"
+          hint={
+            summary.labels === null
+              ? plural(summary.rows, "row")
+              : `${plural(summary.rows, "row")}, ${plural(summary.labels.length, "label")}`
+          }
+        >
           <ul className="flex gap-4 text-[13px] text-muted">
             <li className="flex items-center gap-2">
               <span className="size-2 rounded-full bg-accent" aria-hidden /> Fine-tuned
@@ -45,7 +60,11 @@ export function EvalSummaryView({ summary, costMicroUsd }: { summary: EvalSummar
         <Stat label="Time" value={duration(summary.seconds)} />
         <Stat label="Tokens, both sides" value={count(tokens)} />
         <Stat label="Cost" value={money(costMicroUsd)} />
-        <Stat label="Rows without an answer" value={count(failed)} hint={failed === 0 ? "all were answered" : "counted as wrong"} />
+        <Stat
+          label="Rows without an answer"
+          value={count(failed)}
+          hint={failed === 0 ? "all were answered" : "counted as wrong"}
+        />
       </StatGrid>
     </>
   );
@@ -62,11 +81,13 @@ function MeasureRow({ measure, summary }: { measure: Measure; summary: EvalSumma
       </div>
       <div className="grid grid-cols-[1fr_3.5rem] items-center gap-x-3 gap-y-1.5 text-sm tabular-nums">
         <ScoreBar score={adapterScore} tone="accent" />
-        <span className="text-right font-semibold" aria-label={`Fine-tuned: ${percent(adapterScore)}`}>
+        <span className="text-right font-semibold">
+          <span className="sr-only">Fine-tuned: </span>
           {percent(adapterScore)}
         </span>
         <ScoreBar score={baseScore} tone="base" />
-        <span className="text-right text-muted" aria-label={`Base: ${percent(baseScore)}`}>
+        <span className="text-right text-muted">
+          <span className="sr-only">Base: </span>
           {percent(baseScore)}
         </span>
       </div>

@@ -42,7 +42,10 @@ export function EvalTable({ evals }: { evals: EvalView[] }) {
               <StatusBadge status={item.status} />
               {item.status === "running" ? (
                 <span className="w-16">
-                  <ProgressBar fraction={item.done / Math.max(1, item.rows)} label={`Progress of the evaluation of ${item.adapterId}`} />
+                  <ProgressBar
+                    fraction={item.done / Math.max(1, item.rows)}
+                    label={`Progress of the evaluation of ${item.adapterId}`}
+                  />
                 </span>
               ) : null}
             </span>
@@ -55,7 +58,13 @@ export function EvalTable({ evals }: { evals: EvalView[] }) {
           <Td align="right" tone="muted">
             {item.summary === null ? "–" : percent(item.summary.base.score)}
           </Td>
-          <Td align="right">{item.summary === null ? "–" : <Lift result={{ adapterScore: item.summary.adapter.score, baseScore: item.summary.base.score }} />}</Td>
+          <Td align="right">
+            {item.summary === null ? (
+              "–"
+            ) : (
+              <Lift result={{ adapterScore: item.summary.adapter.score, baseScore: item.summary.base.score }} />
+            )}
+          </Td>
           <Td align="right" tone="muted">
             <TimeAgo date={item.createdAt} />
           </Td>

@@ -16,7 +16,11 @@ export function EvalsPage() {
   const list = useInfiniteQuery(
     trpc.evals.list.infiniteQueryOptions(
       { limit: 25 },
-      { getNextPageParam: (page) => page.nextCursor, refetchInterval: (query) => (query.state.data?.pages.some((page) => page.items.some(isRunningEval)) === true ? 2_000 : false) },
+      {
+        getNextPageParam: (page) => page.nextCursor,
+        refetchInterval: (query) =>
+          query.state.data?.pages.some((page) => page.items.some(isRunningEval)) === true ? 2_000 : false,
+      },
     ),
   );
   const start = (
@@ -26,7 +30,10 @@ export function EvalsPage() {
   );
   return (
     <Page>
-      <PageHeader title="Evals" description="An adapter and its base answer the same held-out rows. The score says whether the training paid.">
+      <PageHeader
+        title="Evals"
+        description="An adapter and its base answer the same held-out rows. The score says whether the training paid."
+      >
         {start}
       </PageHeader>
       <Card>
@@ -36,14 +43,19 @@ export function EvalsPage() {
           isEmpty={(data) => data.pages[0]?.items.length === 0}
           empty={
             <EmptyState icon={<FlaskConical />} title="No evaluations yet" action={start}>
-              Choose an adapter and how many rows of its test split to ask. You get both scores, and the rows it got wrong first.
+              Choose an adapter and how many rows of its test split to ask. You get both scores, and the rows it got
+              wrong first.
             </EmptyState>
           }
         >
           {(data) => (
             <>
               <EvalTable evals={data.pages.flatMap((page) => page.items)} />
-              <LoadMore hasMore={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
+              <LoadMore
+                hasMore={list.hasNextPage}
+                busy={list.isFetchingNextPage}
+                onMore={() => void list.fetchNextPage()}
+              />
             </>
           )}
         </QueryView>

@@ -13,8 +13,8 @@ import { Play, Shapes } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { type FormEvent, useState } from "react";
-import { count } from "@/features/shared/format";
 import { failureOf } from "@/features/shared/failure";
+import { count } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { metricName } from "./metric-name";
@@ -22,7 +22,12 @@ import { metricName } from "./metric-name";
 export function NewEvalPage({ adapterId }: { adapterId: string | null }) {
   const trpc = useTRPC();
   const adapters = useQuery(trpc.adapters.list.queryOptions());
-  const datasets = useQuery(trpc.datasets.list.queryOptions({ limit: 100 }, { select: (page) => page.items.filter((item) => item.status === "ready") }));
+  const datasets = useQuery(
+    trpc.datasets.list.queryOptions(
+      { limit: 100 },
+      { select: (page) => page.items.filter((item) => item.status === "ready") },
+    ),
+  );
   return (
     <Page>
       <PageHeader
@@ -34,10 +39,22 @@ export function NewEvalPage({ adapterId }: { adapterId: string | null }) {
         title="New evaluation"
         description="Both sides get the same prompts at the same time, and are scored the same way."
       />
-      <QueryView query={adapters} what="your adapters" loading={<LoadingPage />} isEmpty={(items) => items.length === 0} empty={<NoAdapters />}>
+      <QueryView
+        query={adapters}
+        what="your adapters"
+        loading={<LoadingPage />}
+        isEmpty={(items) => items.length === 0}
+        empty={<NoAdapters />}
+      >
         {(items) => (
           <QueryView query={datasets} what="your data sets" loading={<LoadingPage />}>
-            {(ready) => <EvalForm adapters={items} datasets={ready} initial={items.find((item) => item.adapterId === adapterId)?.adapterId ?? items[0]?.adapterId ?? ""} />}
+            {(ready) => (
+              <EvalForm
+                adapters={items}
+                datasets={ready}
+                initial={items.find((item) => item.adapterId === adapterId)?.adapterId ?? items[0]?.adapterId ?? ""}
+              />
+            )}
           </QueryView>
         )}
       </QueryView>
@@ -78,7 +95,9 @@ function EvalForm({ adapters, datasets, initial }: EvalFormProps) {
   const [split, setSplit] = useState<"test" | "validation">("test");
   const [rows, setRows] = useState("100");
   const [metric, setMetric] = useState("");
-  const create = useMutation(trpc.evals.create.mutationOptions({ onSuccess: (item) => router.push(`/evals/${item.id}`) }));
+  const create = useMutation(
+    trpc.evals.create.mutationOptions({ onSuccess: (item) => router.push(`/evals/${item.id}`) }),
+  );
 
   const adapter = adapters.find((item) => item.adapterId === adapterId);
   const dataset = datasets.find((item) => item.id === (datasetId || adapter?.datasetId));
@@ -91,7 +110,10 @@ function EvalForm({ adapters, datasets, initial }: EvalFormProps) {
     ...(metric === "" ? {} : { metric: metrics.find((item) => item === metric) }),
   };
   const checked = createEvalInput.safeParse(request);
-  const rowsProblem = checked.success || !checked.error.issues.some((issue) => issue.path[0] === "rows") ? null : "A whole number from 1 to 10,000.";
+  const rowsProblem =
+    checked.success || !checked.error.issues.some((issue) => issue.path[0] === "rows")
+      ? null
+      : "A whole number from 1 to 10,000.";
   const onSubmit = (event: FormEvent) => {
     event.preventDefault();
     if (checked.success) create.mutate(request);
@@ -102,7 +124,10 @@ function EvalForm({ adapters, datasets, initial }: EvalFormProps) {
         <CardBody>
           <form onSubmit={onSubmit} className="flex flex-col gap-5">
             {create.error === null ? null : <Notice tone="bad" title={failureOf(create.error).message} />}
-            <Field label="Adapter" hint={adapter === undefined ? undefined : `Compared with ${adapter.baseModel} as it is.`}>
+            <Field
+              label="Adapter"
+              hint={adapter === undefined ? undefined : `Compared with ${adapter.baseModel} as it is.`}
+            >
               <Select name="adapterId" value={adapterId} onChange={(event) => setAdapterId(event.target.value)}>
                 {adapters.map((item) => (
                   <option key={item.id} value={item.adapterId}>
@@ -127,7 +152,9 @@ function EvalForm({ adapters, datasets, initial }: EvalFormProps) {
                 <div>
                   <Segmented label="Split" value={split} options={splitOptions} onChange={setSplit} />
                 </div>
-                <p className="text-[13px] text-muted">{held === undefined ? "Rows that training never saw." : `${count(held)} rows held out of training.`}</p>
+                <p className="text-[13px] text-muted">
+                  {held === undefined ? "Rows that training never saw." : `${count(held)} rows held out of training.`}
+                </p>
               </div>
               <Field label="Rows" error={rowsProblem} hint="More rows, a surer score and a longer wait.">
                 <Input name="rows" inputMode="numeric" value={rows} onChange={(event) => setRows(event.target.value)} />
@@ -144,7 +171,13 @@ function EvalForm({ adapters, datasets, initial }: EvalFormProps) {
               </Select>
             </Field>
             <div>
-              <Button type="submit" variant="primary" size="lg" busy={create.isPending || create.isSuccess} disabled={!checked.success}>
+              <Button
+                type="submit"
+                variant="primary"
+                size="lg"
+                busy={create.isPending || create.isSuccess}
+                disabled={!checked.success}
+              >
                 <Play /> Start evaluation
               </Button>
             </div>

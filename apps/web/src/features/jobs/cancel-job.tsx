@@ -28,7 +28,7 @@ export function CancelJob({ job }: { job: Pick<JobView, "id" | "name" | "cancelR
         open={open}
         onOpenChange={setOpen}
         title={`Cancel “${job.name}”?`}
-        description="Training stops within seconds and no adapter is made. What was trained until then is lost and is billed."
+        description="Training stops within seconds and no adapter is made. What was learned until then is lost, and nothing is billed."
         action="Cancel job"
         busy={cancel.isPending}
         error={cancel.error === null ? null : failureOf(cancel.error).message}

@@ -8,11 +8,18 @@ import { advancedFields, type JobDraft, mainFields, type NumberField, type Numbe
 type Props = { draft: JobDraft; problemOf: (key: string) => string | null; onChange: (draft: JobDraft) => void };
 
 export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
-  const setNumber = (key: NumberField, text: string) => onChange({ ...draft, numbers: { ...draft.numbers, [key]: text } });
+  const setNumber = (key: NumberField, text: string) =>
+    onChange({ ...draft, numbers: { ...draft.numbers, [key]: text } });
   const numberFields = (fields: readonly NumberFieldSpec[]) =>
     fields.map((field) => (
       <Field key={field.key} label={field.label} hint={field.hint} error={problemOf(field.key)}>
-        <Input name={field.key} inputMode="decimal" placeholder={field.placeholder} value={draft.numbers[field.key]} onChange={(event) => setNumber(field.key, event.target.value)} />
+        <Input
+          name={field.key}
+          inputMode="decimal"
+          placeholder={field.placeholder}
+          value={draft.numbers[field.key]}
+          onChange={(event) => setNumber(field.key, event.target.value)}
+        />
       </Field>
     ));
   return (
@@ -29,7 +36,16 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
           <div className="grid gap-x-5 gap-y-5 sm:grid-cols-2 xl:grid-cols-3">
             {numberFields(advancedFields)}
             <Field label="Schedule" hint="How the learning rate falls.">
-              <Select name="scheduler" value={draft.scheduler} onChange={(event) => onChange({ ...draft, scheduler: schedulers.find((item) => item === event.target.value) ?? draft.scheduler })}>
+              <Select
+                name="scheduler"
+                value={draft.scheduler}
+                onChange={(event) =>
+                  onChange({
+                    ...draft,
+                    scheduler: schedulers.find((item) => item === event.target.value) ?? draft.scheduler,
+                  })
+                }
+              >
                 {schedulers.map((scheduler) => (
                   <option key={scheduler}>{scheduler}</option>
                 ))}
@@ -43,7 +59,15 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
   );
 }
 
-function ModuleChoice({ draft, problem, onChange }: { draft: JobDraft; problem: string | null; onChange: (draft: JobDraft) => void }) {
+function ModuleChoice({
+  draft,
+  problem,
+  onChange,
+}: {
+  draft: JobDraft;
+  problem: string | null;
+  onChange: (draft: JobDraft) => void;
+}) {
   return (
     <fieldset className="flex flex-col gap-2">
       <legend className="mb-1.5 text-[13px] font-medium">Layers that get an adapter</legend>
@@ -54,7 +78,14 @@ function ModuleChoice({ draft, problem, onChange }: { draft: JobDraft; problem: 
               type="checkbox"
               className="size-4 accent-accent"
               checked={draft.targetModules.includes(module)}
-              onChange={(event) => onChange({ ...draft, targetModules: loraModules.filter((item) => (item === module ? event.target.checked : draft.targetModules.includes(item))) })}
+              onChange={(event) =>
+                onChange({
+                  ...draft,
+                  targetModules: loraModules.filter((item) =>
+                    item === module ? event.target.checked : draft.targetModules.includes(item),
+                  ),
+                })
+              }
             />
             {module}
           </label>

@@ -26,7 +26,16 @@ export function JobConfigView({ config }: { config: JobConfig }) {
         <Facts
           items={[
             { label: "Epochs", value: h.epochs },
-            { label: "Limits", value: [h.maxSteps === null ? null : `${h.maxSteps} steps`, h.maxSeconds === null ? null : duration(h.maxSeconds)].filter((item) => item !== null).join(", ") || "none" },
+            {
+              label: "Limits",
+              value:
+                [
+                  h.maxSteps === null ? null : `${h.maxSteps} steps`,
+                  h.maxSeconds === null ? null : duration(h.maxSeconds),
+                ]
+                  .filter((item) => item !== null)
+                  .join(", ") || "none",
+            },
             { label: "Learning rate", value: `${h.learningRate}, ${h.scheduler}` },
             { label: "Batch size", value: h.batchSize },
             { label: "Most tokens a row", value: h.maxLength ?? "95th percentile" },

@@ -3,7 +3,12 @@ import { expect, test } from "vitest";
 import { checkDraft, emptyDraft, withConfig } from "./job-draft";
 
 const dataset = "0190a5b0-0000-7000-8000-000000000000";
-const config = jobConfig.parse({ baseModel: "base", promptTemplate: "{x}", targetColumn: "y", hyperparameters: { maxSteps: 6, alpha: null } });
+const config = jobConfig.parse({
+  baseModel: "base",
+  promptTemplate: "{x}",
+  targetColumn: "y",
+  hyperparameters: { maxSteps: 6, alpha: null },
+});
 const draft = { ...withConfig(emptyDraft(dataset, "base"), config), repository: "kinds" };
 
 test("a configuration survives the way through the form", () => {
@@ -17,7 +22,11 @@ test("an emptied field takes its default, or null where null has a meaning", () 
 });
 
 test("each problem stands at its field, in words", () => {
-  const checked = checkDraft({ ...draft, repository: "Not A Slug", numbers: { ...draft.numbers, rank: "many", epochs: "0", batchSize: "1.5", dropout: "2" } });
+  const checked = checkDraft({
+    ...draft,
+    repository: "Not A Slug",
+    numbers: { ...draft.numbers, rank: "many", epochs: "0", batchSize: "1.5", dropout: "2" },
+  });
   expect(checked.ok).toBe(false);
   expect(checked.ok ? {} : checked.problems).toMatchObject({
     repository: expect.stringContaining("lower-case"),

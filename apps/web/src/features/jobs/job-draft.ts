@@ -1,4 +1,10 @@
-import { type CreateJobInput, createJobInput, hyperparameters, type Hyperparameters, type JobConfig } from "@grove/contracts/jobs";
+import {
+  type CreateJobInput,
+  createJobInput,
+  type Hyperparameters,
+  hyperparameters,
+  type JobConfig,
+} from "@grove/contracts/jobs";
 import type { TemplateValues } from "@/features/datasets/template-editor";
 
 /** Numbers as they are typed; an empty text is null where null has a meaning. */
@@ -45,13 +51,28 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
 
 export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
   const { scheduler, targetModules } = defaults;
-  return { datasetId, repository: "", baseModel, template: { promptTemplate: "", targetColumn: "", promptFormat: "raw" }, numbers: numbersOf(defaults), scheduler, targetModules };
+  return {
+    datasetId,
+    repository: "",
+    baseModel,
+    template: { promptTemplate: "", targetColumn: "", promptFormat: "raw" },
+    numbers: numbersOf(defaults),
+    scheduler,
+    targetModules,
+  };
 }
 
 /** The form filled from a configuration, be it Ludwig's or an earlier job's. */
 export function withConfig(draft: JobDraft, config: JobConfig): JobDraft {
   const { baseModel, promptTemplate, targetColumn, promptFormat, hyperparameters: h } = config;
-  return { ...draft, baseModel, template: { promptTemplate, targetColumn, promptFormat }, numbers: numbersOf(h), scheduler: h.scheduler, targetModules: h.targetModules };
+  return {
+    ...draft,
+    baseModel,
+    template: { promptTemplate, targetColumn, promptFormat },
+    numbers: numbersOf(h),
+    scheduler: h.scheduler,
+    targetModules: h.targetModules,
+  };
 }
 
 function numberOf(field: NumberField, text: string): number | null | undefined {
@@ -75,7 +96,11 @@ export function checkDraft(draft: JobDraft): CheckedDraft {
   const parsed = createJobInput.safeParse({
     datasetId: draft.datasetId,
     repository: draft.repository,
-    config: { baseModel: draft.baseModel, ...draft.template, hyperparameters: { ...typed, scheduler: draft.scheduler, targetModules: draft.targetModules } },
+    config: {
+      baseModel: draft.baseModel,
+      ...draft.template,
+      hyperparameters: { ...typed, scheduler: draft.scheduler, targetModules: draft.targetModules },
+    },
   });
   if (parsed.success) return { ok: true, input: parsed.data };
   const problems: DraftProblems = {};

@@ -26,8 +26,15 @@ export function JobFigures({ job, story }: JobFiguresProps) {
   return (
     <div className="flex flex-col gap-3">
       <StatGrid>
-        <Stat label="Step" value={total === 0 ? "–" : `${count(step)} of ${count(total)}`} hint={total === 0 ? undefined : percent(step / total)} />
-        <Stat label="Time left" value={job.status === "publishing" ? "Publishing…" : left === null ? "–" : duration(left)} />
+        <Stat
+          label="Step"
+          value={total === 0 ? "–" : `${count(step)} of ${count(total)}`}
+          hint={total === 0 ? undefined : percent(step / total)}
+        />
+        <Stat
+          label="Time left"
+          value={job.status === "publishing" ? "Publishing…" : left === null ? "–" : duration(left)}
+        />
         <Stat label="Loss" value={story.last === null ? "–" : story.last.loss.toFixed(4)} />
         <Stat label="Tokens a second" value={story.last === null ? "–" : count(story.last.tokens_per_second)} />
         <Stat label="Epoch" value={story.last === null ? "–" : story.last.epoch.toFixed(2)} />

@@ -12,8 +12,8 @@ import { useState } from "react";
 import { guessTemplate } from "@/features/datasets/guess-template";
 import { TemplateEditor } from "@/features/datasets/template-editor";
 import { LiveTemplatePreview } from "@/features/datasets/template-preview";
-import { plural } from "@/features/shared/format";
 import { failureOf } from "@/features/shared/failure";
+import { plural } from "@/features/shared/format";
 import { useTRPC } from "@/features/shared/trpc";
 import { HyperparameterFields } from "./hyperparameter-fields";
 import { checkDraft, type DraftProblems, emptyDraft, type JobDraft, withConfig } from "./job-draft";
@@ -38,7 +38,10 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
   const dataset = datasets.find((item) => item.id === draft.datasetId) ?? first;
   const checked = checkDraft(draft);
   const failure = create.error === null ? null : failureOf(create.error);
-  const problems: DraftProblems = { ...(checked.ok ? {} : checked.problems), ...(failure?.field ? { [failure.field]: failure.message } : {}) };
+  const problems: DraftProblems = {
+    ...(checked.ok ? {} : checked.problems),
+    ...(failure?.field ? { [failure.field]: failure.message } : {}),
+  };
   const problemOf = (path: string) => problems[path] ?? null;
   const columns = dataset.profile?.columns ?? [];
 
@@ -53,7 +56,12 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
           <CardHeader title="What to train" />
           <CardBody>
             <div className="grid gap-5 sm:grid-cols-2">
-              <Field label="Data set" hint={dataset.profile === null ? undefined : `${plural(dataset.profile.splitRows.train, "training row")}`}>
+              <Field
+                label="Data set"
+                hint={
+                  dataset.profile === null ? undefined : `${plural(dataset.profile.splitRows.train, "training row")}`
+                }
+              >
                 <Select
                   name="datasetId"
                   value={draft.datasetId}
@@ -70,7 +78,11 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
                 </Select>
               </Field>
               <Field label="Base model" error={problemOf("config.baseModel")}>
-                <Select name="baseModel" value={draft.baseModel} onChange={(event) => setDraft({ ...draft, baseModel: event.target.value })}>
+                <Select
+                  name="baseModel"
+                  value={draft.baseModel}
+                  onChange={(event) => setDraft({ ...draft, baseModel: event.target.value })}
+                >
                   {baseModels.map((model) => (
                     <option key={model.id} value={model.id}>
                       {model.name}
@@ -78,8 +90,16 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
                   ))}
                 </Select>
               </Field>
-              <Field label="Adapter repository" error={problemOf("repository")} hint="Made if new; each finished job adds a version.">
-                <Input name="repository" value={draft.repository} onChange={(event) => setDraft({ ...draft, repository: event.target.value })} />
+              <Field
+                label="Adapter repository"
+                error={problemOf("repository")}
+                hint="Made if new; each finished job adds a version."
+              >
+                <Input
+                  name="repository"
+                  value={draft.repository}
+                  onChange={(event) => setDraft({ ...draft, repository: event.target.value })}
+                />
               </Field>
             </div>
           </CardBody>
@@ -100,25 +120,46 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
                       <TemplateEditor
                         columns={columns}
                         values={draft.template}
-                        errors={{ promptTemplate: problemOf("config.promptTemplate"), targetColumn: problemOf("config.targetColumn") }}
+                        errors={{
+                          promptTemplate: problemOf("config.promptTemplate"),
+                          targetColumn: problemOf("config.targetColumn"),
+                        }}
                         onChange={(template) => setDraft({ ...draft, template })}
                       />
                     </CardBody>
                   </Card>
-                  <HyperparameterFields draft={draft} problemOf={(key) => problemOf(`config.hyperparameters.${key}`)} onChange={setDraft} />
+                  <HyperparameterFields
+                    draft={draft}
+                    problemOf={(key) => problemOf(`config.hyperparameters.${key}`)}
+                    onChange={setDraft}
+                  />
                 </div>
               ),
             },
             {
               value: "yaml",
               title: "YAML",
-              content: <LudwigEditor datasetId={draft.datasetId} columns={columns.map((column) => column.name)} template={draft.template} baseModel={draft.baseModel} onConfig={(config) => setDraft(withConfig(draft, config))} />,
+              content: (
+                <LudwigEditor
+                  datasetId={draft.datasetId}
+                  columns={columns.map((column) => column.name)}
+                  template={draft.template}
+                  baseModel={draft.baseModel}
+                  onConfig={(config) => setDraft(withConfig(draft, config))}
+                />
+              ),
             },
           ]}
         />
       </div>
       <div className="flex min-w-0 flex-col gap-6 lg:sticky lg:top-9">
-        <QuotePanel checked={checked} asked={asked} failure={failure} busy={create.isPending || create.isSuccess} onStart={start} />
+        <QuotePanel
+          checked={checked}
+          asked={asked}
+          failure={failure}
+          busy={create.isPending || create.isSuccess}
+          onStart={start}
+        />
         <Card>
           <CardHeader title="What the model sees" hint="The answer it learns is marked." />
           <CardBody>

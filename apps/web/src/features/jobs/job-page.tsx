@@ -5,11 +5,11 @@ import { buttonStyles } from "@grove/ui/button";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Page, PageHeader } from "@grove/ui/page";
 import { LoadingPage, Notice } from "@grove/ui/states";
+import { Tabs } from "@grove/ui/tabs";
 import { useQuery } from "@tanstack/react-query";
 import { Sparkles } from "lucide-react";
 import Link from "next/link";
 import { useState } from "react";
-import { Tabs } from "@grove/ui/tabs";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { CancelJob } from "./cancel-job";
@@ -24,7 +24,12 @@ import { useJobEvents } from "./use-job-events";
 
 export function JobPage({ id }: { id: string }) {
   const trpc = useTRPC();
-  const job = useQuery(trpc.jobs.get.queryOptions({ id }, { refetchInterval: (query) => (query.state.data !== undefined && isRunning(query.state.data) ? 1_000 : false) }));
+  const job = useQuery(
+    trpc.jobs.get.queryOptions(
+      { id },
+      { refetchInterval: (query) => (query.state.data !== undefined && isRunning(query.state.data) ? 1_000 : false) },
+    ),
+  );
   return (
     <QueryView query={job} what="this job" loading={<LoadingPage />}>
       {(data) => <JobDetail job={data} />}
@@ -54,7 +59,11 @@ function JobDetail({ job }: { job: JobView }) {
             <Link href={`/datasets/${job.dataset.id}`} className="text-link">
               {job.dataset.name}
             </Link>{" "}
-            → <Link href={`/adapters/${job.repository}`} className="text-link">{job.adapterId ?? job.repository}</Link> on {job.config.baseModel}
+            →{" "}
+            <Link href={`/adapters/${job.repository}`} className="text-link">
+              {job.adapterId ?? job.repository}
+            </Link>{" "}
+            on {job.config.baseModel}
           </>
         }
       >
@@ -75,7 +84,10 @@ function AdapterActions({ adapterId }: { adapterId: string }) {
       <Link href={`/evals/new?adapter=${encodeURIComponent(adapterId)}`} className={buttonStyles()}>
         Evaluate
       </Link>
-      <Link href={`/lora-land?adapter=${encodeURIComponent(adapterId)}`} className={buttonStyles({ variant: "primary" })}>
+      <Link
+        href={`/lora-land?adapter=${encodeURIComponent(adapterId)}`}
+        className={buttonStyles({ variant: "primary" })}
+      >
         <Sparkles /> Try it
       </Link>
     </>
@@ -93,8 +105,18 @@ function Outcome({ job }: { job: JobView }) {
       </Notice>
     );
   }
-  if (job.status === "cancelled") return <Notice tone="warn" title="This job was cancelled">No adapter was made. The tokens used until then are on the usage page.</Notice>;
-  if (job.status === "queued") return <Notice tone="info" title="Waiting for a free worker">It starts by itself. If it stays here, check that the worker process is running.</Notice>;
+  if (job.status === "cancelled")
+    return (
+      <Notice tone="warn" title="This job was cancelled">
+        No adapter was made, and nothing was billed.
+      </Notice>
+    );
+  if (job.status === "queued")
+    return (
+      <Notice tone="info" title="Waiting for a free worker">
+        It starts by itself. If it stays here, check that the worker process is running.
+      </Notice>
+    );
   return null;
 }
 
@@ -103,11 +125,24 @@ function Curves({ story, running }: { story: TrainingStory; running: boolean }) 
   return (
     <div className="grid items-start gap-6">
       <Card>
-        <CardHeader title="Loss" hint={story.started === null ? "Begins with the first step" : `${story.started.train_rows.toLocaleString("en-US")} rows, up to ${story.started.max_length} tokens each, on ${story.started.device}`}>
+        <CardHeader
+          title="Loss"
+          hint={
+            story.started === null
+              ? "Begins with the first step"
+              : `${story.started.train_rows.toLocaleString("en-US")} rows, up to ${story.started.max_length} tokens each, on ${story.started.device}`
+          }
+        >
           <ChartLegend hasValidation={story.points.some((point) => point.validation !== null)} />
         </CardHeader>
         <div className="px-3 py-4">
-          {story.points.length === 0 ? <div role="status" className="flex h-72 animate-pulse items-center justify-center text-sm text-muted">Waiting for the first step…</div> : <LossChart points={story.points} />}
+          {story.points.length === 0 ? (
+            <div role="status" className="flex h-72 animate-pulse items-center justify-center text-sm text-muted">
+              Waiting for the first step…
+            </div>
+          ) : (
+            <LossChart points={story.points} />
+          )}
         </div>
         {story.points.length > 1 ? (
           <div className="border-t border-line px-3 py-3">

@@ -25,7 +25,11 @@ export function JobsPage() {
   const list = useInfiniteQuery(
     trpc.jobs.list.infiniteQueryOptions(
       { limit: 25 },
-      { getNextPageParam: (page) => page.nextCursor, refetchInterval: (query) => (query.state.data?.pages.some((page) => page.items.some(isRunning)) === true ? 2_000 : false) },
+      {
+        getNextPageParam: (page) => page.nextCursor,
+        refetchInterval: (query) =>
+          query.state.data?.pages.some((page) => page.items.some(isRunning)) === true ? 2_000 : false,
+      },
     ),
   );
   const start = (
@@ -45,14 +49,19 @@ export function JobsPage() {
           isEmpty={(data) => data.pages[0]?.items.length === 0}
           empty={
             <EmptyState icon={<Activity />} title="No jobs yet" action={start}>
-              Choose a data set, write a prompt template and start. You see the price before it begins, and the loss while it runs.
+              Choose a data set, write a prompt template and start. You see the price before it begins, and the loss
+              while it runs.
             </EmptyState>
           }
         >
           {(data) => (
             <>
               <JobTable jobs={data.pages.flatMap((page) => page.items)} />
-              <LoadMore hasMore={list.hasNextPage} busy={list.isFetchingNextPage} onMore={() => void list.fetchNextPage()} />
+              <LoadMore
+                hasMore={list.hasNextPage}
+                busy={list.isFetchingNextPage}
+                onMore={() => void list.fetchNextPage()}
+              />
             </>
           )}
         </QueryView>
@@ -89,7 +98,9 @@ function JobTable({ jobs }: { jobs: JobView[] }) {
           </Td>
           <Td tone="muted">{job.dataset.name}</Td>
           <Td tone="muted">{job.adapterId ?? "–"}</Td>
-          <Td align="right">{job.result === null ? "–" : (job.result.validationLoss ?? job.result.trainLoss).toFixed(3)}</Td>
+          <Td align="right">
+            {job.result === null ? "–" : (job.result.validationLoss ?? job.result.trainLoss).toFixed(3)}
+          </Td>
           <Td align="right">{job.result === null ? "–" : money(job.result.costMicroUsd)}</Td>
           <Td align="right" tone="muted">
             <TimeAgo date={job.createdAt} />
@@ -101,7 +112,8 @@ function JobTable({ jobs }: { jobs: JobView[] }) {
 }
 
 function JobState({ job }: { job: JobView }) {
-  if (job.status !== "training" || job.progress === null || job.progress.totalSteps === 0) return <StatusBadge status={job.status} />;
+  if (job.status !== "training" || job.progress === null || job.progress.totalSteps === 0)
+    return <StatusBadge status={job.status} />;
   const { step, totalSteps, secondsLeft } = job.progress;
   return (
     <span className="flex items-center gap-3">

@@ -3,7 +3,13 @@ import { CartesianGrid, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YA
 import type { CurvePoint } from "./training-curve";
 
 const axis = { stroke: "var(--faint)", fontSize: 12, tickLine: false, axisLine: false } as const;
-const tooltip = { background: "var(--surface)", border: "1px solid var(--line-strong)", borderRadius: 8, fontSize: 13, color: "var(--ink)" };
+const tooltip = {
+  background: "var(--surface)",
+  border: "1px solid var(--line-strong)",
+  borderRadius: 8,
+  fontSize: 13,
+  color: "var(--ink)",
+};
 const margin = { top: 8, right: 12, bottom: 0, left: 0 };
 
 export function LossChart({ points }: { points: CurvePoint[] }) {
@@ -13,10 +19,35 @@ export function LossChart({ points }: { points: CurvePoint[] }) {
         <LineChart data={points} margin={margin}>
           <CartesianGrid stroke="var(--line)" vertical={false} />
           <XAxis dataKey="step" type="number" domain={["dataMin", "dataMax"]} allowDecimals={false} {...axis} />
-          <YAxis width={44} domain={["auto", "auto"]} tickFormatter={(value: number) => value.toFixed(value < 1 ? 2 : 1)} {...axis} />
-          <Tooltip contentStyle={tooltip} labelFormatter={(step) => `Step ${String(step)}`} formatter={(value) => (typeof value === "number" ? value.toFixed(4) : value)} />
-          <Line name="Training" dataKey="loss" stroke="var(--accent)" strokeWidth={2} dot={false} isAnimationActive={false} connectNulls />
-          <Line name="Validation" dataKey="validation" stroke="var(--chart-2)" strokeWidth={2} dot={{ r: 3, fill: "var(--chart-2)", strokeWidth: 0 }} isAnimationActive={false} connectNulls />
+          <YAxis
+            width={44}
+            domain={["auto", "auto"]}
+            tickFormatter={(value: number) => value.toFixed(value < 1 ? 2 : 1)}
+            {...axis}
+          />
+          <Tooltip
+            contentStyle={tooltip}
+            labelFormatter={(step) => `Step ${String(step)}`}
+            formatter={(value) => (typeof value === "number" ? value.toFixed(4) : value)}
+          />
+          <Line
+            name="Training"
+            dataKey="loss"
+            stroke="var(--accent)"
+            strokeWidth={2}
+            dot={false}
+            isAnimationActive={false}
+            connectNulls
+          />
+          <Line
+            name="Validation"
+            dataKey="validation"
+            stroke="var(--chart-2)"
+            strokeWidth={2}
+            dot={{ r: 3, fill: "var(--chart-2)", strokeWidth: 0 }}
+            isAnimationActive={false}
+            connectNulls
+          />
         </LineChart>
       </ResponsiveContainer>
     </div>
@@ -30,8 +61,20 @@ export function LearningRateChart({ points }: { points: CurvePoint[] }) {
         <LineChart data={points} margin={margin}>
           <XAxis dataKey="step" type="number" domain={["dataMin", "dataMax"]} hide />
           <YAxis width={44} tickFormatter={(value: number) => (value === 0 ? "0" : value.toExponential(0))} {...axis} />
-          <Tooltip contentStyle={tooltip} labelFormatter={(step) => `Step ${String(step)}`} formatter={(value) => (typeof value === "number" ? value.toExponential(2) : value)} />
-          <Line name="Learning rate" dataKey="learningRate" stroke="var(--muted)" strokeWidth={1.5} dot={false} isAnimationActive={false} connectNulls />
+          <Tooltip
+            contentStyle={tooltip}
+            labelFormatter={(step) => `Step ${String(step)}`}
+            formatter={(value) => (typeof value === "number" ? value.toExponential(2) : value)}
+          />
+          <Line
+            name="Learning rate"
+            dataKey="learningRate"
+            stroke="var(--muted)"
+            strokeWidth={1.5}
+            dot={false}
+            isAnimationActive={false}
+            connectNulls
+          />
         </LineChart>
       </ResponsiveContainer>
     </div>

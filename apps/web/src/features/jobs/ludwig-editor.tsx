@@ -5,10 +5,10 @@ import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Notice } from "@grove/ui/states";
 import { skipToken, useQuery } from "@tanstack/react-query";
 import { useRef, useState } from "react";
-import { plural } from "@/features/shared/format";
 import { failureOf } from "@/features/shared/failure";
-import { useDebounced } from "@/features/shared/use-debounced";
+import { plural } from "@/features/shared/format";
 import { useTRPC } from "@/features/shared/trpc";
+import { useDebounced } from "@/features/shared/use-debounced";
 import { ludwigStart } from "./ludwig-start";
 
 type LudwigEditorProps = {
@@ -25,7 +25,11 @@ export function LudwigEditor({ datasetId, baseModel, template, columns, onConfig
   const [yaml, setYaml] = useState(() => ludwigStart(baseModel, template, columns));
   const [used, setUsed] = useState<string | null>(null);
   const settled = useDebounced(yaml);
-  const parsed = useQuery(trpc.jobs.parseLudwig.queryOptions(settled.trim() === "" ? skipToken : { datasetId, yaml: settled }, { staleTime: 60_000 }));
+  const parsed = useQuery(
+    trpc.jobs.parseLudwig.queryOptions(settled.trim() === "" ? skipToken : { datasetId, yaml: settled }, {
+      staleTime: 60_000,
+    }),
+  );
   const problems = parsed.data?.ok === false ? parsed.data.problems : [];
   const config = parsed.data?.ok === true && settled === yaml ? parsed.data.config : null;
   return (
@@ -51,7 +55,9 @@ export function LudwigEditor({ datasetId, baseModel, template, columns, onConfig
           {problems.length > 0 ? <ProblemList problems={problems} /> : null}
           {parsed.data?.ok === true ? (
             <Notice tone="good" title="This configuration is valid">
-              {parsed.data.notes.length === 0 ? "Use it to fill the form; the preview and the price follow." : (
+              {parsed.data.notes.length === 0 ? (
+                "Use it to fill the form; the preview and the price follow."
+              ) : (
                 <ul className="list-disc pl-4">
                   {parsed.data.notes.map((note) => (
                     <li key={note}>{note}</li>
@@ -73,7 +79,8 @@ function ProblemList({ problems }: { problems: LudwigProblem[] }) {
         {problems.map((problem) => (
           <li key={`${problem.line} ${problem.column} ${problem.message}`}>
             <span className="font-medium tabular-nums">Line {problem.line}</span>
-            {problem.key === "" ? null : <code className="mx-1.5 font-mono text-[13px]">{problem.key}</code>} {problem.message}
+            {problem.key === "" ? null : <code className="mx-1.5 font-mono text-[13px]">{problem.key}</code>}{" "}
+            {problem.message}
           </li>
         ))}
       </ul>
@@ -83,13 +90,20 @@ function ProblemList({ problems }: { problems: LudwigProblem[] }) {
 
 function CodeArea({ value, marked, onChange }: { value: string; marked: number[]; onChange: (value: string) => void }) {
   const gutter = useRef<HTMLDivElement>(null);
-  const lines = value.split("\n");
+  const lines = value.split("\n").map((_, index) => index + 1);
   return (
     <div className="flex h-96 overflow-hidden rounded-lg border border-line-strong bg-surface font-mono text-[13px] leading-6 focus-within:border-accent focus-within:ring-2 focus-within:ring-accent/25">
-      <div ref={gutter} aria-hidden className="shrink-0 overflow-hidden border-r border-line bg-sunken py-2 text-right text-faint select-none">
-        {lines.map((_, index) => (
-          <div key={index} className={`px-2.5 ${marked.includes(index + 1) ? "bg-danger-soft font-semibold text-danger-text" : ""}`}>
-            {index + 1}
+      <div
+        ref={gutter}
+        aria-hidden
+        className="shrink-0 overflow-hidden border-r border-line bg-sunken py-2 text-right text-faint select-none"
+      >
+        {lines.map((line) => (
+          <div
+            key={line}
+            className={`px-2.5 ${marked.includes(line) ? "bg-danger-soft font-semibold text-danger-text" : ""}`}
+          >
+            {line}
           </div>
         ))}
       </div>

@@ -1,7 +1,13 @@
 /** A complete configuration to begin with, made from what the form holds. */
-export function ludwigStart(baseModel: string, template: { promptTemplate: string; targetColumn: string }, columns: string[]): string {
+export function ludwigStart(
+  baseModel: string,
+  template: { promptTemplate: string; targetColumn: string },
+  columns: string[],
+): string {
   const prompt = template.promptTemplate.split("\n").map((line) => `    ${line}`.trimEnd());
-  const inputs = columns.filter((name) => name !== template.targetColumn && template.promptTemplate.includes(`{${name}}`));
+  const inputs = columns.filter(
+    (name) => name !== template.targetColumn && template.promptTemplate.includes(`{${name}}`),
+  );
   return [
     "model_type: llm",
     `base_model: ${baseModel}`,
@@ -9,7 +15,9 @@ export function ludwigStart(baseModel: string, template: { promptTemplate: strin
     "  template: |-",
     ...prompt,
     "input_features:",
-    ...(inputs.length === 0 ? ["prompt"] : inputs).slice(0, 1).flatMap((name) => [`  - name: ${JSON.stringify(name)}`, "    type: text"]),
+    ...(inputs.length === 0 ? ["prompt"] : inputs)
+      .slice(0, 1)
+      .flatMap((name) => [`  - name: ${JSON.stringify(name)}`, "    type: text"]),
     "output_features:",
     `  - name: ${JSON.stringify(template.targetColumn)}`,
     "    type: text",

@@ -30,7 +30,13 @@ export function NewJobPage({ datasetId }: { datasetId: string | null }) {
       <QueryView query={datasets} what="your data sets" loading={<LoadingPage />}>
         {(list) => (
           <QueryView query={models} what="the base models" loading={<LoadingPage />}>
-            {(baseModels) => <Chooser datasets={list.items.filter((item) => item.status === "ready")} baseModels={baseModels} datasetId={datasetId} />}
+            {(baseModels) => (
+              <Chooser
+                datasets={list.items.filter((item) => item.status === "ready")}
+                baseModels={baseModels}
+                datasetId={datasetId}
+              />
+            )}
           </QueryView>
         )}
       </QueryView>

@@ -15,5 +15,7 @@ const steps: Record<string, string> = {
 
 /** What a person can do about a failed job. */
 export function nextStep(code: string): string {
-  return steps[code] ?? "The log below says more. Start it again, and if it stays, tell whoever runs this installation.";
+  return (
+    steps[code] ?? "The log below says more. Start it again, and if it stays, tell whoever runs this installation."
+  );
 }

@@ -5,20 +5,31 @@ import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Notice, Skeleton } from "@grove/ui/states";
 import { keepPreviousData, skipToken, useQuery } from "@tanstack/react-query";
 import { Play } from "lucide-react";
-import { count, money } from "@/features/shared/format";
 import { failureOf, type ShownFailure } from "@/features/shared/failure";
-import { useDebounced } from "@/features/shared/use-debounced";
+import { count, money } from "@/features/shared/format";
 import { useTRPC } from "@/features/shared/trpc";
+import { useDebounced } from "@/features/shared/use-debounced";
 import type { CheckedDraft } from "./job-draft";
 
-type QuotePanelProps = { checked: CheckedDraft; asked: boolean; failure: ShownFailure | null; busy: boolean; onStart: () => void };
+type QuotePanelProps = {
+  checked: CheckedDraft;
+  asked: boolean;
+  failure: ShownFailure | null;
+  busy: boolean;
+  onStart: () => void;
+};
 
 /** The price before the work, and the button that begins it. */
 export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePanelProps) {
   const trpc = useTRPC();
   const settled = useDebounced(JSON.stringify(checked), 500);
   const isSettled = settled === JSON.stringify(checked);
-  const quote = useQuery(trpc.jobs.quote.queryOptions(checked.ok && isSettled ? checked.input : skipToken, { placeholderData: keepPreviousData, staleTime: 60_000 }));
+  const quote = useQuery(
+    trpc.jobs.quote.queryOptions(checked.ok && isSettled ? checked.input : skipToken, {
+      placeholderData: keepPreviousData,
+      staleTime: 60_000,
+    }),
+  );
   const refusal = failure ?? (quote.error === null ? null : failureOf(quote.error));
   const problem = checked.ok ? null : (Object.values(checked.problems)[0] ?? null);
   return (
@@ -28,7 +39,15 @@ export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePane
         <div className="flex flex-col gap-4">
           {refusal !== null ? <Notice tone="bad" title={refusal.message} /> : null}
           {problem !== null && asked ? <Notice tone="warn" title={problem} /> : null}
-          {quote.data === undefined ? checked.ok && refusal === null ? <Skeleton shape="row" /> : <p className="text-sm text-muted">Fill in the form to see the price.</p> : <QuoteView quote={quote.data} label={priceLabel(checked)} />}
+          {quote.data === undefined ? (
+            checked.ok && refusal === null ? (
+              <Skeleton shape="row" />
+            ) : (
+              <p className="text-sm text-muted">Fill in the form to see the price.</p>
+            )
+          ) : (
+            <QuoteView quote={quote.data} label={priceLabel(checked)} />
+          )}
           <Button variant="primary" size="lg" busy={busy} onClick={onStart}>
             <Play /> Start training
           </Button>

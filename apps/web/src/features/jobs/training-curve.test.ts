@@ -3,7 +3,18 @@ import { expect, test } from "vitest";
 import { readStory } from "./training-curve";
 
 const view = (event: unknown, seq: number): JobEventView => ({ seq, attempt: 1, createdAt: new Date(0), event });
-const step = (n: number, loss: number) => ({ event: "step", step: n, total_steps: 2000, epoch: 0, loss, learning_rate: 1e-4, tokens: 1, tokens_per_second: 1, seconds: 1, seconds_left: 1 });
+const step = (n: number, loss: number) => ({
+  event: "step",
+  step: n,
+  total_steps: 2000,
+  epoch: 0,
+  loss,
+  learning_rate: 1e-4,
+  tokens: 1,
+  tokens_per_second: 1,
+  seconds: 1,
+  seconds_left: 1,
+});
 
 test("steps and validations of one step make one point, and a resumed attempt has the last word", () => {
   const events = [step(1, 3), step(2, 2.5), { event: "validation", step: 2, loss: 2.4 }, step(2, 2.2)].map(view);

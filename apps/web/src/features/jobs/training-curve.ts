@@ -1,5 +1,5 @@
 import type { JobEventView } from "@grove/contracts/jobs";
-import { trainerEvent, type TrainerEvent } from "@grove/contracts/trainer";
+import { type TrainerEvent, trainerEvent } from "@grove/contracts/trainer";
 
 export type CurvePoint = { step: number; loss: number | null; validation: number | null; learningRate: number | null };
 export type StepEvent = Extract<TrainerEvent, { event: "step" }>;
@@ -37,5 +37,7 @@ export function readStory(events: readonly JobEventView[]): TrainingStory {
 function thin(points: CurvePoint[]): CurvePoint[] {
   if (points.length <= mostPoints) return points;
   const every = Math.ceil(points.length / mostPoints);
-  return points.filter((point, index) => index % every === 0 || point.validation !== null || index === points.length - 1);
+  return points.filter(
+    (point, index) => index % every === 0 || point.validation !== null || index === points.length - 1,
+  );
 }

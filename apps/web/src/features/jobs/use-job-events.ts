@@ -18,7 +18,10 @@ export function useJobEvents(jobId: string, running: boolean) {
     queryFn: async ({ signal }) => {
       let events = queryClient.getQueryData<JobEventView[]>(queryKey) ?? [];
       for (;;) {
-        const more = await client.jobs.events.query({ jobId, afterSeq: events.at(-1)?.seq ?? 0, limit: pageSize }, { signal });
+        const more = await client.jobs.events.query(
+          { jobId, afterSeq: events.at(-1)?.seq ?? 0, limit: pageSize },
+          { signal },
+        );
         if (more.length > 0) events = [...events, ...more];
         if (more.length < pageSize) return events;
       }

@@ -13,10 +13,17 @@ export function AnswerPanel({ title, subtitle, tone, answer }: AnswerPanelProps)
         <h2 className="shrink-0 text-sm font-semibold">{title}</h2>
         <span className="truncate font-mono text-xs text-muted">{subtitle}</span>
       </header>
-      <div className="min-h-36 px-5 py-4 text-[15px] leading-relaxed" aria-live="polite" aria-label={`${title} answer`} data-state={answer.state}>
+      <section
+        className="min-h-36 px-5 py-4 text-[15px] leading-relaxed"
+        aria-live="polite"
+        aria-label={`${title} answer`}
+        data-state={answer.state}
+      >
         <AnswerText answer={answer} />
-      </div>
-      <footer className="min-h-11 border-t border-line px-5 py-3 text-xs text-muted tabular-nums">{answer.state === "done" ? <Figures result={answer.result} /> : <RunningFigures answer={answer} />}</footer>
+      </section>
+      <footer className="min-h-11 border-t border-line px-5 py-3 text-xs text-muted tabular-nums">
+        {answer.state === "done" ? <Figures result={answer.result} /> : <RunningFigures answer={answer} />}
+      </footer>
     </Card>
   );
 }
@@ -38,17 +45,25 @@ function AnswerText({ answer }: { answer: Answer }) {
       return (
         <p className="break-words whitespace-pre-wrap">
           {answer.text}
-          <span className="ml-0.5 inline-block h-[1.1em] w-[2px] animate-pulse bg-accent align-text-bottom" aria-hidden />
+          <span
+            className="ml-0.5 inline-block h-[1.1em] w-[2px] animate-pulse bg-accent align-text-bottom"
+            aria-hidden
+          />
         </p>
       );
     case "stopped":
     case "done":
-      return answer.text.trim() === "" ? <p className="text-sm text-faint">It answered with nothing.</p> : <p className="break-words whitespace-pre-wrap">{answer.text.trim()}</p>;
+      return answer.text.trim() === "" ? (
+        <p className="text-sm text-faint">It answered with nothing.</p>
+      ) : (
+        <p className="break-words whitespace-pre-wrap">{answer.text.trim()}</p>
+      );
   }
 }
 
 function RunningFigures({ answer }: { answer: Answer }) {
-  if (answer.state === "running") return answer.pieces === 0 ? <>Reading the prompt…</> : <>{count(answer.pieces)} tokens so far</>;
+  if (answer.state === "running")
+    return answer.pieces === 0 ? <>Reading the prompt…</> : <>{count(answer.pieces)} tokens so far</>;
   if (answer.state === "stopped") return <>Stopped. What was made until then is billed.</>;
   return null;
 }

@@ -6,6 +6,7 @@ import { Field, Input, Textarea } from "@grove/ui/field";
 import { skipToken, useQuery } from "@tanstack/react-query";
 import { Play, Square } from "lucide-react";
 import { type FormEvent, useState } from "react";
+import { numbered } from "@/features/shared/numbered";
 import { templateColumns } from "@/features/shared/template-text";
 import { useTRPC } from "@/features/shared/trpc";
 import { AnswerPanel } from "./answer-panel";
@@ -24,7 +25,13 @@ export function Comparison({ adapter }: { adapter: AdapterVersionView }) {
 
   const onSubmit = (event: FormEvent) => {
     event.preventDefault();
-    if (isComplete && !isRunning) run({ adapterId: adapter.adapterId, values: Object.fromEntries(columns.map((column) => [column, values[column] ?? ""])), maxNewTokens: limit, temperature: heat });
+    if (isComplete && !isRunning)
+      run({
+        adapterId: adapter.adapterId,
+        values: Object.fromEntries(columns.map((column) => [column, values[column] ?? ""])),
+        maxNewTokens: limit,
+        temperature: heat,
+      });
   };
   return (
     <div className="flex min-w-0 flex-col gap-6">
@@ -56,10 +63,22 @@ export function Comparison({ adapter }: { adapter: AdapterVersionView }) {
             <div className="flex flex-wrap items-end justify-between gap-4">
               <div className="grid grid-cols-2 gap-4">
                 <Field label="Most new tokens">
-                  <Input name="maxNewTokens" inputMode="numeric" value={maxNewTokens} onChange={(event) => setMaxNewTokens(event.target.value)} onBlur={() => setMaxNewTokens(String(limit))} />
+                  <Input
+                    name="maxNewTokens"
+                    inputMode="numeric"
+                    value={maxNewTokens}
+                    onChange={(event) => setMaxNewTokens(event.target.value)}
+                    onBlur={() => setMaxNewTokens(String(limit))}
+                  />
                 </Field>
                 <Field label="Temperature">
-                  <Input name="temperature" inputMode="decimal" value={temperature} onChange={(event) => setTemperature(event.target.value)} onBlur={() => setTemperature(String(heat))} />
+                  <Input
+                    name="temperature"
+                    inputMode="decimal"
+                    value={temperature}
+                    onChange={(event) => setTemperature(event.target.value)}
+                    onBlur={() => setTemperature(String(heat))}
+                  />
                 </Field>
               </div>
               {/* the keys keep them two buttons: one that turned from Stop into Run under the click would submit the form */}
@@ -89,26 +108,37 @@ export function Comparison({ adapter }: { adapter: AdapterVersionView }) {
   );
 }
 
-type ExampleChipsProps = { adapter: AdapterVersionView; columns: string[]; onChoose: (sample: Record<string, string>) => void };
+type ExampleChipsProps = {
+  adapter: AdapterVersionView;
+  columns: string[];
+  onChoose: (sample: Record<string, string>) => void;
+};
 
 /** Rows of the data set that it was trained on, if that is still there. */
 function ExampleChips({ adapter, columns, onChoose }: ExampleChipsProps) {
   const trpc = useTRPC();
-  const dataset = useQuery(trpc.datasets.get.queryOptions(adapter.datasetId === null ? skipToken : { id: adapter.datasetId }, { staleTime: 300_000 }));
+  const dataset = useQuery(
+    trpc.datasets.get.queryOptions(adapter.datasetId === null ? skipToken : { id: adapter.datasetId }, {
+      staleTime: 300_000,
+    }),
+  );
   const samples = dataset.data?.profile?.samples.slice(0, 6) ?? [];
   if (samples.length === 0) return null;
   return (
-    <div role="group" aria-label="Example rows" className="flex flex-wrap gap-2">
-      {samples.map((sample, index) => (
+    <fieldset aria-label="Example rows" className="flex min-w-0 flex-wrap gap-2">
+      {numbered(samples).map(({ key, item: sample }) => (
         <button
-          key={index}
+          key={key}
           type="button"
           onClick={() => onChoose(sample)}
           className="max-w-full cursor-pointer truncate rounded-full bg-sunken px-3 py-1 text-left text-[13px] text-muted ring-1 ring-line outline-none ring-inset hover:text-accent-text hover:ring-accent focus-visible:ring-2 focus-visible:ring-accent sm:max-w-72"
         >
-          {columns.map((column) => sample[column] ?? "").join(" · ").slice(0, 90)}
+          {columns
+            .map((column) => sample[column] ?? "")
+            .join(" · ")
+            .slice(0, 90)}
         </button>
       ))}
-    </div>
+    </fieldset>
   );
 }

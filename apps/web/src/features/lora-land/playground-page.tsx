@@ -21,7 +21,10 @@ export function PlaygroundPage({ adapterId }: { adapterId: string | null }) {
   const adapters = useQuery(trpc.adapters.list.queryOptions());
   return (
     <Page>
-      <PageHeader title="Playground" description="One prompt, two answers: your fine-tuned adapter beside the base model it grew on." />
+      <PageHeader
+        title="Playground"
+        description="One prompt, two answers: your fine-tuned adapter beside the base model it grew on."
+      />
       <QueryView
         query={adapters}
         what="your adapters"
@@ -78,7 +81,12 @@ function AdapterDetails({ adapter }: { adapter: AdapterVersionView }) {
             { label: "Base", value: adapter.baseModel },
             { label: "Size", value: bytes(adapter.bytes) },
             { label: "Rank", value: adapter.config.hyperparameters.rank },
-            ...(adapter.bestEval === null ? [] : [{ label: "Score", value: percent(adapter.bestEval.adapterScore) }, { label: "Over base", value: <Lift result={adapter.bestEval} /> }]),
+            ...(adapter.bestEval === null
+              ? []
+              : [
+                  { label: "Score", value: percent(adapter.bestEval.adapterScore) },
+                  { label: "Over base", value: <Lift result={adapter.bestEval} /> },
+                ]),
           ]}
         />
         <div className="border-t border-line">

@@ -39,7 +39,12 @@ export function useRun() {
         pieces += 1;
         set(side, { state: "running", text, pieces, startedAt });
       }
-      set(side, signal.aborted ? { state: "stopped", text } : { state: "failed", text, message: "The answer broke off before its end. Run it again." });
+      set(
+        side,
+        signal.aborted
+          ? { state: "stopped", text }
+          : { state: "failed", text, message: "The answer broke off before its end. Run it again." },
+      );
     } catch (error) {
       set(side, signal.aborted ? { state: "stopped", text } : { state: "failed", text, message: messageOf(error) });
     }

@@ -9,9 +9,13 @@ const most = 6;
 
 /** The evaluated adapters, largest gain over the base first. */
 export function AdapterScores({ adapters }: { adapters: AdapterVersionView[] }) {
-  const evaluated = adapters.flatMap((adapter) => (adapter.bestEval === null ? [] : [{ adapter, result: adapter.bestEval }]));
+  const evaluated = adapters.flatMap((adapter) =>
+    adapter.bestEval === null ? [] : [{ adapter, result: adapter.bestEval }],
+  );
   if (evaluated.length === 0) return null;
-  const ranked = evaluated.sort((a, b) => b.result.adapterScore - b.result.baseScore - (a.result.adapterScore - a.result.baseScore)).slice(0, most);
+  const ranked = evaluated
+    .sort((a, b) => b.result.adapterScore - b.result.baseScore - (a.result.adapterScore - a.result.baseScore))
+    .slice(0, most);
   return (
     <Card>
       <CardHeader title="Adapters against their base" hint="Newest evaluation of each, largest gain first">
@@ -21,7 +25,10 @@ export function AdapterScores({ adapters }: { adapters: AdapterVersionView[] }) 
       </CardHeader>
       <ul className="divide-y divide-line">
         {ranked.map(({ adapter, result }) => (
-          <li key={adapter.id} className="relative grid grid-cols-[1fr_5rem] items-center gap-x-6 gap-y-2 px-5 py-3.5 text-sm hover:bg-sunken/60 md:grid-cols-[14rem_1fr_5rem]">
+          <li
+            key={adapter.id}
+            className="relative grid grid-cols-[1fr_5rem] items-center gap-x-6 gap-y-2 px-5 py-3.5 text-sm hover:bg-sunken/60 md:grid-cols-[14rem_1fr_5rem]"
+          >
             <Link href={`/evals/${result.evalId}`} className="row-link truncate">
               {adapter.adapterId}
             </Link>

@@ -20,7 +20,10 @@ export function AtWork({ jobs, evals }: { jobs: JobView[]; evals: EvalView[] }) 
         </CardHeader>
         <ul className="divide-y divide-line">
           {jobs.map((job) => (
-            <li key={job.id} className="relative flex items-center justify-between gap-4 px-5 py-3 text-sm hover:bg-sunken/60">
+            <li
+              key={job.id}
+              className="relative flex items-center justify-between gap-4 px-5 py-3 text-sm hover:bg-sunken/60"
+            >
               <span className="min-w-0">
                 <Link href={`/jobs/${job.id}`} className="row-link block truncate">
                   {job.name}
@@ -41,11 +44,16 @@ export function AtWork({ jobs, evals }: { jobs: JobView[]; evals: EvalView[] }) 
           </Link>
         </CardHeader>
         {evals.length === 0 ? (
-          <p className="px-5 py-8 text-center text-sm text-muted">None yet. An evaluation says whether an adapter beats its base.</p>
+          <p className="px-5 py-8 text-center text-sm text-muted">
+            None yet. An evaluation says whether an adapter beats its base.
+          </p>
         ) : (
           <ul className="divide-y divide-line">
             {evals.map((item) => (
-              <li key={item.id} className="relative flex items-center justify-between gap-4 px-5 py-3 text-sm hover:bg-sunken/60">
+              <li
+                key={item.id}
+                className="relative flex items-center justify-between gap-4 px-5 py-3 text-sm hover:bg-sunken/60"
+              >
                 <span className="min-w-0">
                   <Link href={`/evals/${item.id}`} className="row-link block truncate">
                     {item.adapterId}

@@ -15,20 +15,44 @@ import { NextSteps } from "./next-steps";
 export function OverviewPage() {
   const trpc = useTRPC();
   const datasets = useQuery(trpc.datasets.list.queryOptions({ limit: 5 }));
-  const jobs = useQuery(trpc.jobs.list.queryOptions({ limit: 5 }, { refetchInterval: (query) => (query.state.data?.items.some(isRunning) === true ? 2_000 : 10_000) }));
+  const jobs = useQuery(
+    trpc.jobs.list.queryOptions(
+      { limit: 5 },
+      { refetchInterval: (query) => (query.state.data?.items.some(isRunning) === true ? 2_000 : 10_000) },
+    ),
+  );
   const adapters = useQuery(trpc.adapters.list.queryOptions());
-  const evals = useQuery(trpc.evals.list.queryOptions({ limit: 5 }, { refetchInterval: (query) => (query.state.data?.items.some(isRunningEval) === true ? 2_000 : 10_000) }));
+  const evals = useQuery(
+    trpc.evals.list.queryOptions(
+      { limit: 5 },
+      { refetchInterval: (query) => (query.state.data?.items.some(isRunningEval) === true ? 2_000 : 10_000) },
+    ),
+  );
   const tokens = useQuery(trpc.accounts.tokens.list.queryOptions());
   const usage = useQuery(trpc.usage.report.queryOptions({ days: 30 }));
   const parts = [datasets, jobs, adapters, evals, tokens, usage];
   const ready =
     datasets.data && jobs.data && adapters.data && evals.data && tokens.data && usage.data
-      ? { datasets: datasets.data.items, jobs: jobs.data.items, adapters: adapters.data, evals: evals.data.items, tokens: tokens.data, usage: usage.data }
+      ? {
+          datasets: datasets.data.items,
+          jobs: jobs.data.items,
+          adapters: adapters.data,
+          evals: evals.data.items,
+          tokens: tokens.data,
+          usage: usage.data,
+        }
       : undefined;
-  const all = { data: ready, error: parts.find((part) => part.error !== null && part.data === undefined)?.error ?? null, refetch: () => parts.map((part) => part.refetch()) };
+  const all = {
+    data: ready,
+    error: parts.find((part) => part.error !== null && part.data === undefined)?.error ?? null,
+    refetch: () => parts.map((part) => part.refetch()),
+  };
   return (
     <Page>
-      <PageHeader title="Overview" description="Data in, adapter out, served beside its base, proved against it and billed by the token." />
+      <PageHeader
+        title="Overview"
+        description="Data in, adapter out, served beside its base, proved against it and billed by the token."
+      />
       <QueryView query={all} what="the overview" loading={<LoadingPage />}>
         {(data) => (
           <>

@@ -21,7 +21,14 @@ export function QuickStart({ gatewayUrl, tenant, models, adapters }: QuickStartP
   const adapter = adapters.find((item) => item.adapterId === adapterId);
   const prompt = useExamplePrompt(adapter);
   const model = adapter?.baseModel ?? models[0]?.id ?? "";
-  const codes = snippets({ gatewayUrl, tenant, model, adapterId: adapter?.adapterId ?? null, prompt, token: token?.token ?? "pb_your_token" });
+  const codes = snippets({
+    gatewayUrl,
+    tenant,
+    model,
+    adapterId: adapter?.adapterId ?? null,
+    prompt,
+    token: token?.token ?? "pb_your_token",
+  });
   return (
     <Card>
       <CardHeader title="Quick start" hint="Make a token, and the code below runs as pasted." />
@@ -30,7 +37,11 @@ export function QuickStart({ gatewayUrl, tenant, models, adapters }: QuickStartP
           <ol className="flex flex-col gap-6">
             <li className="flex flex-col gap-3">
               <StepTitle number={1} title="A token of your own" />
-              {token === null ? <NewTokenForm suggestedName="Quick start" onCreated={setToken} /> : <ShownOnce token={token} />}
+              {token === null ? (
+                <NewTokenForm suggestedName="Quick start" onCreated={setToken} />
+              ) : (
+                <ShownOnce token={token} />
+              )}
             </li>
             <li className="flex flex-col gap-3">
               <StepTitle number={2} title="Who answers" />
@@ -53,7 +64,11 @@ export function QuickStart({ gatewayUrl, tenant, models, adapters }: QuickStartP
                 label="Language"
                 value={language}
                 onChange={setLanguage}
-                tabs={codes.map((snippet) => ({ value: snippet.value, title: snippet.title, content: <CodeBlock label={`${snippet.title} code`} code={snippet.code} /> }))}
+                tabs={codes.map((snippet) => ({
+                  value: snippet.value,
+                  title: snippet.title,
+                  content: <CodeBlock label={`${snippet.title} code`} code={snippet.code} />,
+                }))}
               />
             </li>
           </ol>
@@ -66,7 +81,9 @@ export function QuickStart({ gatewayUrl, tenant, models, adapters }: QuickStartP
 function StepTitle({ number, title }: { number: number; title: string }) {
   return (
     <h3 className="flex items-center gap-2.5 text-sm font-medium">
-      <span className="flex size-5 items-center justify-center rounded-full bg-accent-soft text-xs font-semibold text-accent-text tabular-nums">{number}</span>
+      <span className="flex size-5 items-center justify-center rounded-full bg-accent-soft text-xs font-semibold text-accent-text tabular-nums">
+        {number}
+      </span>
       {title}
     </h3>
   );
@@ -78,7 +95,12 @@ function useExamplePrompt(adapter: AdapterVersionView | undefined): string {
   const input =
     adapter === undefined || adapter.datasetId === null
       ? skipToken
-      : { datasetId: adapter.datasetId, promptTemplate: adapter.config.promptTemplate, targetColumn: adapter.config.targetColumn, promptFormat: adapter.config.promptFormat };
+      : {
+          datasetId: adapter.datasetId,
+          promptTemplate: adapter.config.promptTemplate,
+          targetColumn: adapter.config.targetColumn,
+          promptFormat: adapter.config.promptFormat,
+        };
   const preview = useQuery(trpc.datasets.preview.queryOptions(input, { staleTime: 600_000, retry: false }));
   return preview.data?.examples[0]?.prompt ?? adapter?.config.promptTemplate ?? "The capital of France is";
 }

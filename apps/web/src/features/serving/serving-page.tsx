@@ -23,14 +23,28 @@ export function ServingPage({ gatewayUrl, tenant }: ServingPageProps) {
   const adapters = useQuery(trpc.adapters.list.queryOptions());
   return (
     <Page>
-      <PageHeader title="Serving" description="One copy of the base model answers for itself and for every adapter on it. An adapter loads with its first request." />
-      <QueryView query={models} what="the base models" loading={<LoadingPage />} isEmpty={(items) => items.length === 0} empty={<NoModels />}>
+      <PageHeader
+        title="Serving"
+        description="One copy of the base model answers for itself and for every adapter on it. An adapter loads with its first request."
+      />
+      <QueryView
+        query={models}
+        what="the base models"
+        loading={<LoadingPage />}
+        isEmpty={(items) => items.length === 0}
+        empty={<NoModels />}
+      >
         {(items) => (
           <QueryView query={adapters} what="your adapters" loading={<LoadingPage />}>
             {(versions) => (
               <>
                 {items.map((model) => (
-                  <Deployment key={model.id} model={model} address={deploymentUrl({ gatewayUrl, tenant, model: model.id })} adapters={versions.filter((item) => item.baseModel === model.id)} />
+                  <Deployment
+                    key={model.id}
+                    model={model}
+                    address={deploymentUrl({ gatewayUrl, tenant, model: model.id })}
+                    adapters={versions.filter((item) => item.baseModel === model.id)}
+                  />
                 ))}
                 <QuickStart gatewayUrl={gatewayUrl} tenant={tenant} models={items} adapters={versions} />
               </>
@@ -46,7 +60,8 @@ function NoModels() {
   return (
     <Card>
       <EmptyState icon={<Server />} title="No base model">
-        This installation has no base model. Whoever runs it sets GROVE_BASE_MODEL and GROVE_BASE_MODEL_PATH and starts it again.
+        This installation has no base model. Whoever runs it sets GROVE_BASE_MODEL and GROVE_BASE_MODEL_PATH and starts
+        it again.
       </EmptyState>
     </Card>
   );
@@ -80,7 +95,10 @@ function Deployment({ model, address, adapters }: DeploymentProps) {
         <ul aria-label="Adapters it can answer as" className="flex flex-wrap gap-2 border-t border-line px-5 py-4">
           {adapters.slice(0, 24).map((adapter) => (
             <li key={adapter.id}>
-              <Link href={`/adapters/${adapter.repository}`} className="inline-flex items-center gap-2 rounded-full bg-sunken px-3 py-1 font-mono text-xs ring-1 ring-line outline-none ring-inset hover:ring-accent focus-visible:ring-2 focus-visible:ring-accent">
+              <Link
+                href={`/adapters/${adapter.repository}`}
+                className="inline-flex items-center gap-2 rounded-full bg-sunken px-3 py-1 font-mono text-xs ring-1 ring-line outline-none ring-inset hover:ring-accent focus-visible:ring-2 focus-visible:ring-accent"
+              >
                 {adapter.adapterId} <span className="text-faint">{bytes(adapter.bytes)}</span>
               </Link>
             </li>

@@ -33,7 +33,14 @@ test.each([
   ["typescript", (code: string) => [process.execPath, ["--input-type=module", "-e", code]] as const],
 ])("the %s snippet runs as pasted, whatever is in the prompt", async (value, command) => {
   seen = [];
-  const all = snippets({ gatewayUrl, tenant: "acme", model: "base-model", adapterId: "kinds/1", prompt, token: "pb_1" });
+  const all = snippets({
+    gatewayUrl,
+    tenant: "acme",
+    model: "base-model",
+    adapterId: "kinds/1",
+    prompt,
+    token: "pb_1",
+  });
   const snippet = all.find((item) => item.value === value);
   const [program, args] = command(snippet?.code ?? "");
   const { stdout } = await run(program, args);

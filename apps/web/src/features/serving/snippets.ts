@@ -1,4 +1,11 @@
-export type SnippetInput = { gatewayUrl: string; tenant: string; model: string; adapterId: string | null; prompt: string; token: string };
+export type SnippetInput = {
+  gatewayUrl: string;
+  tenant: string;
+  model: string;
+  adapterId: string | null;
+  prompt: string;
+  token: string;
+};
 export type Snippet = { value: "curl" | "python" | "typescript" | "openai"; title: string; code: string };
 
 function shellQuoted(text: string): string {
@@ -62,7 +69,11 @@ function openai(input: SnippetInput): string {
   ].join("\n");
 }
 
-export function deploymentUrl({ gatewayUrl, tenant, model }: Pick<SnippetInput, "gatewayUrl" | "tenant" | "model">): string {
+export function deploymentUrl({
+  gatewayUrl,
+  tenant,
+  model,
+}: Pick<SnippetInput, "gatewayUrl" | "tenant" | "model">): string {
   return `${gatewayUrl}/${tenant}/deployments/v2/llms/${encodeURIComponent(model)}`;
 }
 

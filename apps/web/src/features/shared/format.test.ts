@@ -2,7 +2,14 @@ import { expect, test } from "vitest";
 import { ago, bytes, duration, money, percent, points, tokens } from "./format";
 
 test("money shows the digits that matter and never rounds a price away", () => {
-  expect([0n, 42n, 31_200n, 500_000n, 12_400_000n, 1_234_567_890n].map(money)).toEqual(["$0.00", "$0.000042", "$0.0312", "$0.50", "$12.40", "$1,234.56"]);
+  expect([0n, 42n, 31_200n, 500_000n, 12_400_000n, 1_234_567_890n].map(money)).toEqual([
+    "$0.00",
+    "$0.000042",
+    "$0.0312",
+    "$0.50",
+    "$12.40",
+    "$1,234.56",
+  ]);
 });
 
 test("sizes, times and shares read as people say them", () => {

@@ -58,7 +58,13 @@ export function duration(seconds: number): string {
 }
 
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
-const moment = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+const moment = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 
 export function dateTime(date: Date): string {
   return moment.format(date);
@@ -69,7 +75,7 @@ export function ago(date: Date, now: number): string {
   if (seconds < 45) return "just now";
   if (seconds < 3600) return `${Math.max(1, Math.round(seconds / 60))} min ago`;
   if (seconds < 86_400) return `${Math.round(seconds / 3600)} h ago`;
-  if (seconds < 7 * 86_400) return plural(Math.round(seconds / 86_400), "day") + " ago";
+  if (seconds < 7 * 86_400) return `${plural(Math.round(seconds / 86_400), "day")} ago`;
   return day.format(date);
 }
 

@@ -6,12 +6,19 @@ export type Block =
   | { kind: "paragraph"; text: string };
 
 function cells(line: string): string[] {
-  return line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+  return line
+    .trim()
+    .replace(/^\||\|$/g, "")
+    .split("|")
+    .map((cell) => cell.trim());
 }
 
 /** The Markdown that model cards are written in: headings, fences, lists, tables, paragraphs. Front matter is left out. */
 export function parseMarkdown(source: string): Block[] {
-  const lines = source.replace(/\r\n/g, "\n").replace(/^---\n[\s\S]*?\n---\n/, "").split("\n");
+  const lines = source
+    .replace(/\r\n/g, "\n")
+    .replace(/^---\n[\s\S]*?\n---\n/, "")
+    .split("\n");
   const blocks: Block[] = [];
   for (let at = 0; at < lines.length; ) {
     const line = lines[at] ?? "";
@@ -35,7 +42,10 @@ export function parseMarkdown(source: string): Block[] {
       const rows = take((next) => next.startsWith("|")).filter((row) => !/^\|[\s|:-]+$/.test(row));
       blocks.push({ kind: "table", rows: rows.map(cells) });
     } else {
-      blocks.push({ kind: "paragraph", text: take((next) => next.trim() !== "" && !/^(#{1,6}\s|```|[-*]\s|\|)/.test(next)).join(" ") });
+      blocks.push({
+        kind: "paragraph",
+        text: take((next) => next.trim() !== "" && !/^(#{1,6}\s|```|[-*]\s|\|)/.test(next)).join(" "),
+      });
     }
   }
   return blocks;

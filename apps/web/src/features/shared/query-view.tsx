@@ -16,7 +16,13 @@ type QueryViewProps<T> = {
 export function QueryView<T>({ query, what, loading, isEmpty, empty, children }: QueryViewProps<T>) {
   if (query.data === undefined) {
     if (query.error !== null) {
-      return <ErrorState title={`Could not load ${what}`} message={failureOf(query.error).message} onRetry={() => void query.refetch()} />;
+      return (
+        <ErrorState
+          title={`Could not load ${what}`}
+          message={failureOf(query.error).message}
+          onRetry={() => void query.refetch()}
+        />
+      );
     }
     return loading ?? <LoadingRows />;
   }

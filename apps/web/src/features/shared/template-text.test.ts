@@ -7,6 +7,10 @@ test("columns come once each, in the order of the template", () => {
 
 test("doubled braces are text, not columns", () => {
   expect(templateColumns('{{"label": "{label}"}}')).toEqual(["label"]);
-  expect(templateParts("{{a}}").map((part) => part.text).join("")).toBe("{a}");
+  expect(
+    templateParts("{{a}}")
+      .map((part) => part.text)
+      .join(""),
+  ).toBe("{a}");
   expect(templateColumns("{} and {{}}")).toEqual([]);
 });

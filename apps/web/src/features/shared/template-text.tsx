@@ -1,3 +1,5 @@
+import { numbered } from "./numbered";
+
 /** For showing a template only, never for rendering one: `{column}` apart from the text around it; `{{` and `}}` are braces. */
 export function templateParts(template: string): { text: string; column: string | null }[] {
   const parts: { text: string; column: string | null }[] = [];
@@ -16,11 +18,11 @@ export function templateColumns(template: string): string[] {
 export function TemplateText({ template }: { template: string }) {
   return (
     <pre className="font-mono text-[13px] leading-relaxed break-words whitespace-pre-wrap text-ink">
-      {templateParts(template).map((part, index) =>
+      {numbered(templateParts(template)).map(({ key, item: part }) =>
         part.column === null ? (
           part.text
         ) : (
-          <span key={index} className="rounded bg-accent-soft px-1 py-0.5 text-accent-text">
+          <span key={key} className="rounded bg-accent-soft px-1 py-0.5 text-accent-text">
             {part.text}
           </span>
         ),

@@ -17,7 +17,10 @@ function isSignedOut(error: unknown): boolean {
 function makeQueryClient(): QueryClient {
   return new QueryClient({
     // a session that ended while a page was open
-    queryCache: new QueryCache({ onError: (error) => isSignedOut(error) && window.location.assign(`/sign-in?next=${encodeURIComponent(window.location.pathname)}`) }),
+    queryCache: new QueryCache({
+      onError: (error) =>
+        isSignedOut(error) && window.location.assign(`/sign-in?next=${encodeURIComponent(window.location.pathname)}`),
+    }),
     defaultOptions: {
       queries: { staleTime: 2_000, retry: (count, error) => !isFinal(error) && count < 2, refetchOnWindowFocus: true },
     },
@@ -27,7 +30,9 @@ function makeQueryClient(): QueryClient {
 export function Providers({ children }: { children: ReactNode }) {
   const [queryClient] = useState(makeQueryClient);
   const [trpcClient] = useState(() =>
-    createTRPCClient<AppRouter>({ links: [httpBatchStreamLink({ url: "/api/trpc", transformer: superjson, methodOverride: "POST" })] }),
+    createTRPCClient<AppRouter>({
+      links: [httpBatchStreamLink({ url: "/api/trpc", transformer: superjson, methodOverride: "POST" })],
+    }),
   );
   return (
     <QueryClientProvider client={queryClient}>

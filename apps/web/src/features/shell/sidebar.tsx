@@ -1,7 +1,21 @@
 "use client";
 import { Button } from "@grove/ui/button";
 import { LogoMark } from "@grove/ui/logo";
-import { Activity, BadgeCheck, Database, FlaskConical, House, KeyRound, LogOut, type LucideIcon, Menu, Server, Shapes, Sparkles, X } from "lucide-react";
+import {
+  Activity,
+  BadgeCheck,
+  Database,
+  FlaskConical,
+  House,
+  KeyRound,
+  LogOut,
+  type LucideIcon,
+  Menu,
+  Server,
+  Shapes,
+  Sparkles,
+  X,
+} from "lucide-react";
 import Link from "next/link";
 import { usePathname } from "next/navigation";
 import { signOut } from "next-auth/react";
@@ -44,7 +58,14 @@ export function Sidebar({ organisation, user }: SidebarProps) {
     <>
       <div className="sticky top-0 z-30 flex items-center justify-between border-b border-line bg-canvas/90 px-4 py-2.5 backdrop-blur lg:hidden">
         <Brand organisation={organisation} />
-        <Button variant="ghost" size="icon" aria-label={open ? "Close menu" : "Open menu"} aria-expanded={open} aria-controls="navigation" onClick={() => setOpen(!open)}>
+        <Button
+          variant="ghost"
+          size="icon"
+          aria-label={open ? "Close menu" : "Open menu"}
+          aria-expanded={open}
+          aria-controls="navigation"
+          onClick={() => setOpen(!open)}
+        >
           {open ? <X /> : <Menu />}
         </Button>
       </div>
@@ -64,7 +85,11 @@ export function Sidebar({ organisation, user }: SidebarProps) {
 
 function Brand({ organisation }: { organisation: string }) {
   return (
-    <Link href="/" className="flex items-center gap-2.5 rounded-lg outline-none focus-visible:ring-2 focus-visible:ring-accent/60" aria-label="Grove, overview">
+    <Link
+      href="/"
+      className="flex items-center gap-2.5 rounded-lg outline-none focus-visible:ring-2 focus-visible:ring-accent/60"
+      aria-label="Grove, overview"
+    >
       <LogoMark />
       <span className="min-w-0">
         <span className="block text-[15px] leading-4 font-semibold tracking-tight">Grove</span>
@@ -106,14 +131,23 @@ function Navigation({ onNavigate }: { onNavigate: () => void }) {
 function UserFooter({ user }: { user: SidebarProps["user"] }) {
   return (
     <div className="mt-6 flex items-center gap-2.5 border-t border-line px-2 pt-4">
-      <span className="flex size-8 shrink-0 items-center justify-center rounded-full bg-accent-soft text-[13px] font-semibold text-accent-text" aria-hidden>
+      <span
+        className="flex size-8 shrink-0 items-center justify-center rounded-full bg-accent-soft text-[13px] font-semibold text-accent-text"
+        aria-hidden
+      >
         {(user.name || user.email).slice(0, 1).toUpperCase()}
       </span>
       <span className="min-w-0 flex-1">
         <span className="block truncate text-[13px] font-medium">{user.name}</span>
         <span className="block truncate text-xs text-muted">{user.email}</span>
       </span>
-      <Button variant="ghost" size="icon" aria-label="Sign out" title="Sign out" onClick={() => void signOut({ callbackUrl: "/sign-in" })}>
+      <Button
+        variant="ghost"
+        size="icon"
+        aria-label="Sign out"
+        title="Sign out"
+        onClick={() => void signOut({ callbackUrl: "/sign-in" })}
+      >
         <LogOut />
       </Button>
     </div>

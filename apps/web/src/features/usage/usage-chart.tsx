@@ -19,16 +19,35 @@ export function UsageChart({ rows, days }: { rows: UsageRow[]; days: number }) {
       <ResponsiveContainer width="100%" height="100%">
         <BarChart data={data.days} margin={{ top: 8, right: 12, bottom: 0, left: 0 }}>
           <CartesianGrid stroke="var(--line)" vertical={false} />
-          <XAxis dataKey="day" tickFormatter={(day: string) => dayName.format(new Date(day))} minTickGap={24} {...axis} />
+          <XAxis
+            dataKey="day"
+            tickFormatter={(day: string) => dayName.format(new Date(day))}
+            minTickGap={24}
+            {...axis}
+          />
           <YAxis width={72} tickFormatter={dollars} {...axis} />
           <Tooltip
             cursor={{ fill: "var(--sunken)" }}
-            contentStyle={{ background: "var(--surface)", border: "1px solid var(--line-strong)", borderRadius: 8, fontSize: 13, color: "var(--ink)" }}
+            contentStyle={{
+              background: "var(--surface)",
+              border: "1px solid var(--line-strong)",
+              borderRadius: 8,
+              fontSize: 13,
+              color: "var(--ink)",
+            }}
             formatter={(value) => (typeof value === "number" ? dollars(value) : value)}
           />
           <Legend iconType="circle" iconSize={8} wrapperStyle={{ fontSize: 12 }} />
           {data.series.map((name, index) => (
-            <Bar key={name} name={name} dataKey={(bar) => bar[name]} stackId="cost" fill={palette[index % palette.length]} maxBarSize={36} isAnimationActive={false} />
+            <Bar
+              key={name}
+              name={name}
+              dataKey={(bar) => bar[name]}
+              stackId="cost"
+              fill={palette[index % palette.length]}
+              maxBarSize={36}
+              isAnimationActive={false}
+            />
           ))}
         </BarChart>
       </ResponsiveContainer>

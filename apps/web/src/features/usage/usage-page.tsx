@@ -24,10 +24,15 @@ const ranges = [
 export function UsagePage() {
   const trpc = useTRPC();
   const [range, setRange] = useState<"7" | "30" | "90">("30");
-  const report = useQuery(trpc.usage.report.queryOptions({ days: Number(range) }, { placeholderData: keepPreviousData }));
+  const report = useQuery(
+    trpc.usage.report.queryOptions({ days: Number(range) }, { placeholderData: keepPreviousData }),
+  );
   return (
     <Page>
-      <PageHeader title="Usage" description="What was trained and asked, per day and adapter, and what it costs. Days are in UTC.">
+      <PageHeader
+        title="Usage"
+        description="What was trained and asked, per day and adapter, and what it costs. Days are in UTC."
+      >
         <Segmented label="Range" value={range} options={ranges} onChange={setRange} />
       </PageHeader>
       <QueryView query={report} what="the usage" loading={<LoadingPage />}>
@@ -44,9 +49,21 @@ function Report({ report, days }: { report: UsageReport; days: number }) {
     <>
       <StatGrid>
         <Stat label="Total" value={money(report.totalMicroUsd)} hint={`last ${days} days`} />
-        <Stat label="Training tokens" value={tokens(sum((row) => row.trainTokens))} hint={`${money(prices.trainPerMillion)} a million`} />
-        <Stat label="Prompt tokens" value={tokens(sum((row) => row.promptTokens))} hint={`${money(prices.promptPerMillion)} a million`} />
-        <Stat label="Completion tokens" value={tokens(sum((row) => row.completionTokens))} hint={`${money(prices.completionPerMillion)} a million`} />
+        <Stat
+          label="Training tokens"
+          value={tokens(sum((row) => row.trainTokens))}
+          hint={`${money(prices.trainPerMillion)} a million`}
+        />
+        <Stat
+          label="Prompt tokens"
+          value={tokens(sum((row) => row.promptTokens))}
+          hint={`${money(prices.promptPerMillion)} a million`}
+        />
+        <Stat
+          label="Completion tokens"
+          value={tokens(sum((row) => row.completionTokens))}
+          hint={`${money(prices.completionPerMillion)} a million`}
+        />
         <Stat label="Requests" value={count(sum((row) => (row.kind === "inference" ? row.requests : 0)))} />
       </StatGrid>
       {rows.length === 0 ? (

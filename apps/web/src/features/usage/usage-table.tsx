@@ -2,7 +2,12 @@ import type { UsageRow } from "@grove/contracts/usage";
 import { Table, Td, Th, Tr } from "@grove/ui/table";
 import { count, duration, money } from "@/features/shared/format";
 
-const sources: Record<string, string> = { training: "Training", api: "API", playground: "Playground", evaluation: "Evaluation" };
+const sources: Record<string, string> = {
+  training: "Training",
+  api: "API",
+  playground: "Playground",
+  evaluation: "Evaluation",
+};
 
 export function UsageTable({ rows, total }: { rows: UsageRow[]; total: bigint }) {
   return (
@@ -25,7 +30,11 @@ export function UsageTable({ rows, total }: { rows: UsageRow[]; total: bigint })
       {rows.map((row) => (
         <Tr key={`${row.day} ${row.kind} ${row.source} ${row.adapterId ?? ""}`}>
           <Td tone="muted">{row.day}</Td>
-          <Td>{row.adapterId ?? <span className="text-muted">{row.kind === "training" ? "none was made" : "base model"}</span>}</Td>
+          <Td>
+            {row.adapterId ?? (
+              <span className="text-muted">{row.kind === "training" ? "none was made" : "base model"}</span>
+            )}
+          </Td>
           <Td tone="muted">{sources[row.source] ?? row.source}</Td>
           <Td align="right">{count(row.requests)}</Td>
           <Td align="right">{row.promptTokens === 0 ? "–" : count(row.promptTokens)}</Td>

@@ -1,8 +1,8 @@
 import { isFirstRun } from "@grove/core/accounts/sign-up";
 import type { Metadata } from "next";
 import { redirect } from "next/navigation";
-import { SignInForm } from "@/features/accounts/sign-in-form";
 import { safePath } from "@/features/accounts/safe-path";
+import { SignInForm } from "@/features/accounts/sign-in-form";
 import { services } from "@/server/services";
 import { currentOrg } from "@/server/session";
 

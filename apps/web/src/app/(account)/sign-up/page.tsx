@@ -16,7 +16,9 @@ export default async function SignUpPage() {
     <div className="flex flex-col gap-5">
       <div>
         <h1 className="text-xl font-semibold tracking-tight">Grove is already set up</h1>
-        <p className="mt-1.5 text-sm text-muted">The first account made the organisation, and more accounts can't be made yet. If it is yours, sign in with it.</p>
+        <p className="mt-1.5 text-sm text-muted">
+          The first account made the organisation, and more accounts can't be made yet. If it is yours, sign in with it.
+        </p>
       </div>
       <Link href="/sign-in" className={buttonStyles({ variant: "primary", size: "lg" })}>
         Sign in

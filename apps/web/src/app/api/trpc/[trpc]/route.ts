@@ -1,8 +1,8 @@
 import { appRouter } from "@grove/api";
 import { fetchRequestHandler } from "@trpc/server/adapters/fetch";
 import { env } from "@/server/env";
-import { isSameOrigin } from "@/server/origin";
 import { failureResponse } from "@/server/failure-response";
+import { isSameOrigin } from "@/server/origin";
 import { services } from "@/server/services";
 import { currentOrg } from "@/server/session";
 

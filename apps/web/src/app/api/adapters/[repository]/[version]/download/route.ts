@@ -15,6 +15,9 @@ export async function GET(_request: Request, { params }: RouteContext): Promise<
   const zip = await zipAdapter(org, `${repository}/${version}`);
   if (!zip.ok) return failureResponse(zip);
   return new Response(webStream(zip.value.stream), {
-    headers: { "content-type": "application/zip", "content-disposition": `attachment; filename="${zip.value.fileName}"` },
+    headers: {
+      "content-type": "application/zip",
+      "content-disposition": `attachment; filename="${zip.value.fileName}"`,
+    },
   });
 }

@@ -22,5 +22,7 @@ export async function GET(_request: Request, { params }: RouteContext): Promise<
   const file = await openAdapterFile(org, adapter.value.sha256, fileName);
   if (file === null) return failureResponse(fail("route_not_found", "This file is not in the object store."));
   const type = fileName.endsWith(".safetensors") ? "application/octet-stream" : "text/plain; charset=utf-8";
-  return new Response(webStream(file.stream), { headers: { "content-type": type, "content-length": String(file.bytes) } });
+  return new Response(webStream(file.stream), {
+    headers: { "content-type": type, "content-length": String(file.bytes) },
+  });
 }
