@@ -1,4 +1,4 @@
-"""`python -m trainer run --spec FILE`: events on stdout, log on stderr.
+"""`python -m trainer run --spec FILE`: events on stdout, log on stderr. `quote` says what the job will take.
 
 Exit status of a single job: 0 finished, 3 cancelled, 1 failed. Of a group: 0 when every job's own last event was sent.
 A group takes commands on stdin, one JSON object a line: {"join": SPEC} and {"cancel": JOB_ID}.
@@ -17,10 +17,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import Stopped, TrainerError
+from trainer.errors import Stopped, TrainerError, as_trainer_error
 from trainer.events import Cancelled, Emit, Event, Failed, event_line, group_line
 from trainer.loop import Group
+from trainer.quote import make_quote, quote_line
 from trainer.session import Precision, Session, read_request
+from trainer.spec import parse_spec
 
 FINISHED, FAILED, CANCELLED = 0, 1, 3
 STATUS = {"finished": FINISHED, "failed": FAILED, "cancelled": CANCELLED}
@@ -93,12 +95,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train what the spec file says")
-    run.add_argument("--spec", type=Path, required=True)
-    run.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of the base's products")
+    quote = commands.add_parser("quote", help="say what the job of a spec file will take, without running it")
+    for command in (run, quote):
+        command.add_argument("--spec", type=Path, required=True)
+        command.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of the base")
     arguments = parser.parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        return run_file(arguments.spec, arguments.precision, Interrupt())
+        act = run_file if arguments.command == "run" else quote_file
+        return act(arguments.spec, arguments.precision, Interrupt())
     except BrokenPipeError:
         log.error("nobody reads the events: stopped; the next attempt goes on from the last checkpoint")
         return FAILED
@@ -128,3 +133,24 @@ def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
         return FINISHED
     session.group.run()
     return max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)
+
+
+def quote_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
+    """One line, `{"quote": …}`, or a `failed` event."""
+    try:
+        request = read_request(path)
+        if request.grouped:
+            raise TrainerError("trainer_bad_spec", "A quote is for one job.")
+        session = Session(lambda _: emit, interrupt.check, precision)
+        _, job, model, device = session.ready(parse_spec(request.raw[0]), emit)
+        _write(quote_line(make_quote(model, job, device, interrupt.check)))
+    except Stopped:
+        return CANCELLED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        log.exception("no quote")
+        failure = as_trainer_error(error)
+        emit(Failed(failure.code, failure.message))
+        return FAILED
+    return FINISHED

@@ -56,6 +56,7 @@ class Job:
         self._clock = Clock(now, now())
         self._evaluate_every = schedule.every(training.evaluate_every_steps, self.total_steps)
         self._checkpoint_every = schedule.every(training.checkpoint_every_steps, self.total_steps)
+        self.evaluations = math.ceil(self.total_steps / self._evaluate_every)
         self.validation_rows = self._sample(validation)
         self._position = Position(0, 0, 0.0, (), None, None, 0)
         self._best: Tensor | None = None
@@ -230,9 +231,8 @@ class Job:
         if validation is None:
             return []
         examples = sorted(validation.examples, key=lambda example: example.length)
-        evaluations = math.ceil(self.total_steps / self._evaluate_every)
         seen = self.total_steps * min(self.spec.training.batch_size, len(self.train.examples))
-        count = max(FEWEST_VALIDATION_ROWS, int(VALIDATION_SHARE * seen / evaluations))
+        count = max(FEWEST_VALIDATION_ROWS, int(VALIDATION_SHARE * seen / self.evaluations))
         if count >= len(examples):
             return examples
         generator = generator_for(self.spec.training.seed, VALIDATION_STREAM)

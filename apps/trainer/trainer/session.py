@@ -59,10 +59,7 @@ class Session:
         emit = self._emit_for(job_id if isinstance(job_id, str) else "")
         try:
             spec = parse_spec(raw)
-            group, model, device = self._group_for(spec)
-            if any(job.spec.job_id == spec.job_id for job in group.jobs):
-                raise TrainerError("trainer_bad_spec", f"job_id {spec.job_id} is in the group twice.")
-            job = self._job(spec, model, device, emit)
+            group, job, model, device = self.ready(spec, emit)
             job.start(describe(model, device))
             group.join(job)
         except (Stopped, BrokenPipeError):
@@ -72,6 +69,13 @@ class Session:
             failure = as_trainer_error(error)
             emit(Failed(failure.code, failure.message))
             self.refused += 1
+
+    def ready(self, spec: Spec, emit: Emit) -> tuple[Group, Job, Model, torch.device]:
+        """The job with its rows read and its adapter new, not yet begun."""
+        group, model, device = self._group_for(spec)
+        if any(job.spec.job_id == spec.job_id for job in group.jobs):
+            raise TrainerError("trainer_bad_spec", f"job_id {spec.job_id} is in the group twice.")
+        return group, self._job(spec, model, device, emit), model, device
 
     def _group_for(self, spec: Spec) -> tuple[Group, Model, torch.device]:
         if self._base is None or self.group is None:
