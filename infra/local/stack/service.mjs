@@ -1,5 +1,6 @@
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freeBytes } from "../bootstrap/disk.mjs";
 import { adviceFor } from "../lib/command.mjs";
 import { explain, Failure, Stopped } from "../lib/failure.mjs";
 import { readFrom, sizeOf, tailOf } from "../lib/files.mjs";
@@ -17,6 +18,7 @@ import { waitUntil } from "./health.mjs";
 /** How long after the nth death in a row to wait: a single crash heals at once, a loop does not eat the machine. */
 export const backOff = [200, 1_000, 2_000, 5_000, 10_000, 20_000];
 const calmAfterMs = 60_000;
+const almostNothing = 16 * 1024 * 1024;
 
 /** One process that is kept running until the run ends. */
 export class Service {
@@ -93,6 +95,9 @@ export class Service {
       const asked = this.#wantsRestart;
       this.#wantsRestart = false;
       const again = `starting it again in ${seconds(delay)} (log: ${this.logFile})`;
+      // a full disk leaves no room for the log that would say so
+      if (!asked && freeBytes(this.logFile) < almostNothing)
+        this.run.say("! the disk is full: free some space, and the stack goes on by itself");
       this.run.say(asked ? `↻ ${this.spec.name}` : `! ${this.spec.name} ${how}; ${again}`);
       await sleep(asked ? 0 : delay);
       if (!this.run.signal.aborted) await this.#again();
