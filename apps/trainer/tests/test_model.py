@@ -215,10 +215,11 @@ def test_rms_norm() -> None:
 
 def test_rotary() -> None:
     torch.manual_seed(0)
-    x, angle = double(5, 3, 8), torch.randn(5, 1, 4, dtype=torch.float64)
-    low, high = x.chunk(2, -1)
-    plain = torch.cat([low * angle.cos() - high * angle.sin(), high * angle.cos() + low * angle.sin()], -1)
-    assert_twins(Rotary.apply(x, angle.cos(), angle.sin()), plain, x)  # type: ignore[no-untyped-call]
+    x, angle = double(5, 7, 8), torch.randn(5, 1, 4, dtype=torch.float64)
+    low, high = x[:, :5].chunk(2, -1)
+    turned = torch.cat([low * angle.cos() - high * angle.sin(), high * angle.cos() + low * angle.sin()], -1)
+    fast = torch.cat(Rotary.apply(x, angle.cos(), angle.sin(), [3, 2, 2]), 1)  # type: ignore[no-untyped-call]
+    assert_twins(fast, torch.cat([turned, x[:, 5:]], 1), x)
 
 
 def test_swiglu() -> None:

@@ -79,8 +79,11 @@ class LoraLinear(Function):
             for column, gradient in zip(columns, db, strict=True):
                 grads += [da[column], gradient]
             if dx is not None:
-                back = dh @ torch.cat(tuple(own[0::2])).to(x.dtype)
-                dx[job.begin : job.end] += back if job.keep is None else back.mul_(job.keep)
+                a = torch.cat(tuple(own[0::2])).to(x.dtype)
+                if job.keep is None:
+                    dx[job.begin : job.end].addmm_(dh, a)
+                else:
+                    dx[job.begin : job.end].addcmul_(dh @ a, job.keep)
         return (dx, None, None, None, *grads)
 
 
@@ -104,17 +107,57 @@ class RmsNorm(Function):
 
 
 class Rotary(Function):
-    """Rotates the two halves of every head by its position; the way back turns the other way."""
+    """Parts the fused [q | k | v] heads and turns the two halves of q's and k's by their position; the way back turns
+    the other way. As one function, the three gradients land in one tensor instead of being padded and added."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
         ctx.save_for_backward(cos, sin)
-        return _rotate(x, cos, sin)
+        ctx.sizes = sizes
+        q, k, v = heads.split_with_sizes(sizes, 1)
+        return _rotate(q, cos, sin, torch.empty_like(q)), _rotate(k, cos, sin, torch.empty_like(k)), v.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor) -> tuple[Tensor, None, None, None]:
+        cos, sin = ctx.saved_tensors
+        out = dq.new_empty(dq.shape[0], sum(ctx.sizes), dq.shape[2])
+        q, k, v = out.split_with_sizes(ctx.sizes, 1)
+        _rotate(dq, cos, -sin, q)
+        _rotate(dk, cos, -sin, k)
+        v.copy_(dv)
+        return out, None, None, None
+
+
+class Pad(Function):
+    """Packed rows into a table, pads repeating token 0. No gradient comes to a pad, as nothing looks at it, so the way
+    back is a plain selection."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, padded: Tensor, valid: Tensor) -> Tensor:
+        ctx.save_for_backward(valid)
+        return x[padded]
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _rotate(dy, cos, -sin), None, None
+        (valid,) = ctx.saved_tensors
+        return dy.flatten(0, 1)[valid], None, None
+
+
+class Unpad(Function):
+    """The tokens of a table, packed again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, valid: Tensor) -> Tensor:
+        ctx.save_for_backward(valid)
+        ctx.shape = x.shape
+        return x.flatten(0, 1)[valid]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        (valid,) = ctx.saved_tensors
+        out = dy.new_zeros(ctx.shape)
+        out.flatten(0, 1).index_copy_(0, valid, dy)
+        return out, None
 
 
 class SwiGlu(Function):
@@ -132,12 +175,8 @@ class SwiGlu(Function):
         gate, up = both.chunk(2, -1)
         out = torch.empty_like(both)
         dgate, dup = out.chunk(2, -1)
-        sigmoid = gate.sigmoid()
-        silu = gate * sigmoid
-        torch.mul(dy, silu, out=dup)
-        # d silu = sigmoid * (1 + gate * (1 - sigmoid)) = sigmoid + silu * (1 - sigmoid)
-        slope = silu.mul_(1 - sigmoid).add_(sigmoid)
-        torch.mul(slope.mul_(dy), up, out=dgate)
+        torch.mul(dy, torch.nn.functional.silu(gate), out=dup)
+        torch.ops.aten.silu_backward.grad_input(dy * up, gate, grad_input=dgate)
         return out
 
 
@@ -168,9 +207,8 @@ class HeadLoss(Function):
         return (ctx.dx * dy[:, None].to(ctx.dx.dtype), None, None, None, None)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:
     half = x.shape[-1] // 2
-    out = torch.empty_like(x)
     low, high = x[..., :half], x[..., half:]
     torch.mul(low, cos, out=out[..., :half])
     torch.mul(high, cos, out=out[..., half:])

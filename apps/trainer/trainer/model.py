@@ -107,12 +107,12 @@ class Model:
     ) -> Tensor:
         qkv = _linear(_norm(x, layer.input_norm, self.eps), layer.linears["qkv"], index, spans, jobs)
         heads = qkv.view(len(x), self.heads + 2 * self.kv_heads, self.head_dim)
-        qk, v = heads[:, : self.heads + self.kv_heads], heads[:, self.heads + self.kv_heads :]
+        sizes = [self.heads, self.kv_heads, self.kv_heads]
         if layer.q_norm is not None and layer.k_norm is not None:
-            q = _norm(qk[:, : self.heads], layer.q_norm, self.eps)
-            qk = torch.cat([q, _norm(qk[:, self.heads :], layer.k_norm, self.eps)], 1)
-        qk = Rotary.apply(qk, cos, sin)  # type: ignore[no-untyped-call]
-        return attend(qk[:, : self.heads], qk[:, self.heads :], v, packed.groups)
+            q, k, v = heads.split_with_sizes(sizes, 1)
+            heads = torch.cat([_norm(q, layer.q_norm, self.eps), _norm(k, layer.k_norm, self.eps), v], 1)
+        q, k, v = Rotary.apply(heads, cos, sin, sizes)  # type: ignore[no-untyped-call]
+        return attend(q, k, v, packed.groups)
 
 
 def load_model(path: Path, device: torch.device, dtype: torch.dtype, product_dtype: torch.dtype | None = None) -> Model:
