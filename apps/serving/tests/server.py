@@ -16,6 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PATHS = os.pathsep.join([str(HERE.parent), str(HERE.parent.parent.parent / "packages" / "lora-py")])
 
+KERNELS = os.environ.get("GROVE_KERNEL_CACHE") or str(Path.home() / ".cache" / "grove-kernels")
+
 
 def free_port() -> int:
     with socket.socket() as s:
@@ -30,7 +32,7 @@ def running_server(model: Path, cache: Path, env: dict[str, str], *flags: str) -
     log = (cache.parent / f"serving-{port}.log").open("w+")
     process = subprocess.Popen(
         [*command, "--cache", str(cache), *flags],
-        env={"PATH": os.environ["PATH"], "HOME": str(cache.parent), "PYTHONPATH": PATHS, **env},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": PATHS, "GROVE_KERNEL_CACHE": KERNELS, **env},
         stderr=log,
     )
     url = f"http://127.0.0.1:{port}"

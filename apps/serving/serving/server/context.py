@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from lora_py.chat_template import ChatTemplate, ChatTemplateError, render_chat
 from starlette.requests import Request
 
-from serving.adapters.identity import AdapterRef
+from serving.adapters.identity import AdapterFailure, AdapterRef
+from serving.adapters.merge import Merge, MergeCache
 from serving.adapters.registry import Loaded, Registry
 from serving.engine.engine import Engine
+from serving.engine.request import EngineAdapter
 from serving.server.access import Access, Caller
-from serving.server.errors import ApiError, BodyError, validation
+from serving.server.errors import ApiError, BodyError, generation, validation
 from serving.server.generate import Generator, Prompt
 from serving.server.metrics import Metrics
 from serving.server.params import Limits
@@ -42,6 +44,7 @@ class ServerContext:
     registry: Registry
     access: Access
     metrics: Metrics
+    merges: MergeCache
     eos_ids: frozenset[int]
     device: str
     weights: str
@@ -94,6 +97,14 @@ class ServerContext:
         refs: list[AdapterRef] = await self.access.resolve(caller, ids, source, request.headers.get("x-grove-adapter"))
         async with self.access.loaded(refs) as loaded:
             yield loaded
+
+    async def engine_adapter(self, loaded: list[Loaded], merge: Merge | None) -> EngineAdapter | None:
+        if merge is None:
+            return loaded[0].engine if loaded else None
+        try:
+            return await asyncio.to_thread(self.merges.get, [one.engine for one in loaded], merge)
+        except AdapterFailure as failure:
+            raise generation(str(failure)) from failure
 
     def failed(self, error: ApiError | BodyError | ClientGone) -> None:
         kinds = {"template_error": "template", "incomplete_generation": "incomplete"}

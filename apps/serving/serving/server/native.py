@@ -45,13 +45,14 @@ def _validate(context: ServerContext, request: Request, body: Fields, stream: bo
     return _Call(request, context.caller(request), params, prompt, max_new, arrived, now())
 
 
-def _job(context: ServerContext, call: _Call, loaded: list[Loaded]) -> Job:
+async def _job(context: ServerContext, call: _Call, loaded: list[Loaded]) -> Job:
     params = call.params
+    adapter = await context.engine_adapter(loaded, params.merge)
     return Job(
         prompt=call.prompt,
         max_new_tokens=call.max_new_tokens,
         sampling=params.sampling,
-        adapter=loaded[0].engine if loaded else None,
+        adapter=adapter,
         tenant=call.caller.tenant,
         eos_ids=frozenset() if params.ignore_eos else context.eos_ids,
         stop=params.stop,
@@ -155,7 +156,7 @@ _Answered = tuple[dict[str, Any], dict[str, str]]
 async def _complete(context: ServerContext, call: _Call) -> _Answered:
     params = call.params
     async with context.adapters(call.request, call.caller, params.adapter_ids, params.adapter_source) as loaded:
-        job = _job(context, call, loaded)
+        job = await _job(context, call, loaded)
         answers = await context.generator.best_of(job, params.best_of, params.seed)
     label = loaded[0].ref.id if loaded else ""
     context.metrics.answered(answers[0], call.validated - call.arrived, now() - call.arrived, call.caller.tenant, label)
@@ -166,7 +167,7 @@ async def _events(context: ServerContext, call: _Call) -> Source:
     params, answer = call.params, Answer(seed=call.params.seed)
     async with (
         context.adapters(call.request, call.caller, params.adapter_ids, params.adapter_source) as loaded,
-        aclosing(context.generator.stream(_job(context, call, loaded), answer)) as steps,
+        aclosing(context.generator.stream(await _job(context, call, loaded), answer)) as steps,
     ):
         compute = {
             "x-compute-type": f"{context.device}+optimized",

@@ -6,20 +6,13 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving.adapters.merge import Merge
 from serving.engine.request import Sampling
 from serving.server.errors import validation
 from serving.server.fields import Fields
 
 STRATEGIES = ("linear", "ties", "dare_linear", "dare_ties")
 SIGN_METHODS = ("total", "frequency")
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    weights: tuple[float, ...]
-    strategy: str
-    density: float
-    sign_method: str
 
 
 @dataclass(frozen=True, slots=True)

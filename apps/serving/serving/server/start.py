@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 
 from serving.adapters.gateway import Gateway
+from serving.adapters.merge import MergeCache
 from serving.adapters.registry import PackOptions, Registry
 from serving.adapters.store import DiskStore, LocalFolders
 from serving.engine.engine import Engine
@@ -81,6 +82,7 @@ def build(settings: Settings) -> tuple[Starlette, ServerContext]:
         registry=registry,
         access=Access(registry, gateway, secret, settings.default_tenant),
         metrics=metrics,
+        merges=MergeCache(config.layers),
         eos_ids=config.eos_ids,
         device=device.type,
         weights=model.weight_name,

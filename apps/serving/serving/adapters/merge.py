@@ -1,0 +1,105 @@
+"""Several adapters as one: linear, TIES and DARE, on A and B apart, as LoRAX does it.
+
+Missing modules count as zeros. The random choices of DARE come from the merge's own key, so a merge is always the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lora_py.grouped import PackedAdapter, pack_adapter
+from torch import Tensor
+
+from serving.adapters.identity import AdapterFailure
+from serving.engine.request import EngineAdapter
+
+KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    weights: tuple[float, ...]
+    strategy: str
+    density: float
+    sign_method: str
+
+
+def merge_key(adapters: Sequence[EngineAdapter], merge: Merge) -> str:
+    text = repr((tuple(adapter.key for adapter in adapters), merge))
+    return "merge-" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _largest(tensor: Tensor, density: float) -> Tensor:
+    keep = int(density * tensor.numel())
+    mask = torch.zeros(tensor.numel(), dtype=torch.bool)
+    mask[tensor.abs().flatten().topk(keep).indices] = True
+    return tensor * mask.view_as(tensor)
+
+
+def _random(tensor: Tensor, density: float, generator: torch.Generator) -> Tensor:
+    return tensor * (torch.rand(tensor.shape, generator=generator) < density) / density
+
+
+def _agreeing(tensors: Tensor, method: str) -> Tensor:
+    votes = (tensors if method == "total" else tensors.sign()).sum(0)
+    majority = torch.where(votes >= 0, 1.0, -1.0)
+    return tensors.sign() == majority
+
+
+def merge_tensors(tensors: Sequence[Tensor], merge: Merge, generator: torch.Generator) -> Tensor:
+    weights = torch.tensor(merge.weights).view(-1, *[1] * tensors[0].dim())
+    if merge.strategy == "linear":
+        return (torch.stack(list(tensors)) * weights).sum(0)
+    if merge.strategy == "ties":
+        stacked = torch.stack([_largest(tensor, merge.density) for tensor in tensors])
+    else:
+        stacked = torch.stack([_random(tensor, merge.density, generator) for tensor in tensors])
+    if merge.strategy == "dare_linear":
+        return (stacked * weights).sum(0)
+    agreeing = _agreeing(stacked, merge.sign_method)
+    return (stacked * weights * agreeing).sum(0) / agreeing.sum(0).clamp_min(1)
+
+
+def merge_adapters(adapters: Sequence[EngineAdapter], merge: Merge, layers: int) -> EngineAdapter:
+    ranks = {adapter.packed.rank for adapter in adapters}
+    if len(ranks) != 1:
+        raise AdapterFailure(f"merged adapters must share one rank; these have {sorted(ranks)}")
+    key = merge_key(adapters, merge)
+    generator = torch.Generator()
+    generator.manual_seed(int(key[-15:], 16))
+    packs: list[PackedAdapter] = [adapter.packed for adapter in adapters]
+    merged: dict[str, tuple[Tensor, Tensor]] = {}
+    for layer, module in sorted({name for pack in packs for name in pack.pairs}):
+        pairs = [pack.pairs.get((layer, module)) for pack in packs]
+        like = next(pair for pair in pairs if pair is not None)
+        a = [(torch.zeros_like(like.a) if pair is None else pair.a).float().cpu() for pair in pairs]
+        b = [(torch.zeros_like(like.b) if pair is None else pair.b).float().cpu() for pair in pairs]
+        merged[f"layers.{layer}.{module}"] = (
+            merge_tensors(a, merge, generator),
+            merge_tensors(b, merge, generator).t(),
+        )
+    first = next(iter(packs[0].pairs.values())).a
+    return EngineAdapter(key, pack_adapter(merged, 1.0, first.dtype, first.device, layers))
+
+
+class MergeCache:
+    """The last merges; each is made once, on the caller's thread."""
+
+    def __init__(self, layers: int) -> None:
+        self._layers = layers
+        self._made: OrderedDict[str, EngineAdapter] = OrderedDict()
+
+    def get(self, adapters: Sequence[EngineAdapter], merge: Merge) -> EngineAdapter:
+        key = merge_key(adapters, merge)
+        made = self._made.get(key)
+        if made is None:
+            made = merge_adapters(adapters, merge, self._layers)
+        self._made[key] = made
+        self._made.move_to_end(key)
+        while len(self._made) > KEPT:
+            self._made.popitem(last=False)
+        return made
