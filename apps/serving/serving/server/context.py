@@ -23,6 +23,7 @@ from serving.server.generate import Generator, Prompt
 from serving.server.metrics import Metrics
 from serving.server.params import Limits
 from serving.server.settings import Settings
+from serving.server.structured import Structures
 from serving.server.text import TextCodec
 
 VERSION = "0.1.0"
@@ -45,6 +46,7 @@ class ServerContext:
     access: Access
     metrics: Metrics
     merges: MergeCache
+    structures: Structures
     eos_ids: frozenset[int]
     device: str
     weights: str

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from serving.engine.request import EngineAdapter, NewToken, PromptDone, Request, Sampling, TokenMask
 from serving.server.bridge import Bridge
@@ -33,7 +32,7 @@ class Job:
     stop: tuple[str, ...] = ()
     alternatives: int = 0
     prompt_logprobs: bool = False
-    mask: TokenMask | None = None
+    make_mask: Callable[[], TokenMask] | None = None
 
     def request(self) -> Request:
         return Request(
@@ -46,7 +45,7 @@ class Job:
             eos_ids=self.eos_ids,
             alternatives=self.alternatives,
             prompt_logprobs=self.prompt_logprobs,
-            mask=self.mask,
+            mask=self.make_mask() if self.make_mask is not None else None,
         )
 
 
@@ -145,7 +144,7 @@ class Generator:
             pass
         return answer
 
-    async def best_of(self, job: Job, count: int, seed: int | None, make_mask: Any = None) -> list[Answer]:
+    async def best_of(self, job: Job, count: int, seed: int | None) -> list[Answer]:
         """`count` answers to one prompt, the best (mean log-probability) first. The first runs ahead by its prompt,
         so that the others find it in the prefix cache."""
         if count == 1:
@@ -153,7 +152,6 @@ class Generator:
         jobs = []
         for index in range(count):
             own = secrets.randbits(63) if seed is None or index else seed
-            mask = job.mask if index == 0 or make_mask is None else make_mask()
-            jobs.append((replace(job, sampling=replace(job.sampling, seed=own), mask=mask), own))
+            jobs.append((replace(job, sampling=replace(job.sampling, seed=own)), own))
         answers = await asyncio.gather(*(self.complete(one, own) for one, own in jobs))
         return sorted(answers, key=lambda answer: -answer.mean_logprob)

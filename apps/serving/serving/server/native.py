@@ -17,6 +17,7 @@ from serving.server.fields import Fields, read_body
 from serving.server.generate import Answer, Job, Prompt, Step
 from serving.server.params import GenerateParams, read_params
 from serving.server.sse import EventStream, Head, Source
+from serving.server.structured import MakeMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class _Call:
     max_new_tokens: int
     arrived: float
     validated: float
+    make_mask: MakeMask | None
 
 
 def _validate(context: ServerContext, request: Request, body: Fields, stream: bool, arrived: float) -> _Call:
@@ -42,7 +44,8 @@ def _validate(context: ServerContext, request: Request, body: Fields, stream: bo
     max_new = context.new_tokens(params.max_new_tokens, prompt)
     context.metrics.input_length.observe(len(prompt.ids))
     context.metrics.max_new.observe(max_new)
-    return _Call(request, context.caller(request), params, prompt, max_new, arrived, now())
+    make_mask = context.structures.masks(params.response_format)
+    return _Call(request, context.caller(request), params, prompt, max_new, arrived, now(), make_mask)
 
 
 async def _job(context: ServerContext, call: _Call, loaded: list[Loaded]) -> Job:
@@ -58,6 +61,7 @@ async def _job(context: ServerContext, call: _Call, loaded: list[Loaded]) -> Job
         stop=params.stop,
         alternatives=params.alternatives,
         prompt_logprobs=params.decoder_input_details,
+        make_mask=call.make_mask,
     )
 
 

@@ -30,6 +30,7 @@ from serving.server.info import canary
 from serving.server.metrics import Metrics
 from serving.server.params import Limits
 from serving.server.settings import Settings
+from serving.server.structured import Structures
 from serving.server.text import TextCodec
 
 log = logging.getLogger("serving")
@@ -83,6 +84,7 @@ def build(settings: Settings) -> tuple[Starlette, ServerContext]:
         access=Access(registry, gateway, secret, settings.default_tenant),
         metrics=metrics,
         merges=MergeCache(config.layers),
+        structures=Structures(settings.model, config.vocab, config.eos_ids),
         eos_ids=config.eos_ids,
         device=device.type,
         weights=model.weight_name,

@@ -69,6 +69,7 @@ def make_job(call: Call, prompt: Prompt, loaded: list[Loaded]) -> Job:
         eos_ids=frozenset() if params.ignore_eos else context.eos_ids,
         stop=params.stop,
         alternatives=params.top_logprobs,
+        make_mask=context.structures.masks(params.response_format),
     )
 
 
