@@ -52,7 +52,13 @@ def make_spec(tmp_path: Path, tiny_base: Path) -> MakeSpec:
             "output_dir": str(tmp_path / "adapter"),
             "checkpoint_dir": str(tmp_path / "checkpoints"),
             "prompt_format": "raw",
-            "adapter": {"rank": 4, "alpha": 8, "dropout": 0, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+            "adapter": {
+                "rank": 4,
+                "alpha": 8,
+                "dropout": 0,
+                "target_modules": ["q_proj", "v_proj", "down_proj"],
+                "use_rslora": False,
+            },
             "training": {
                 "epochs": 2,
                 "max_steps": None,
@@ -68,6 +74,8 @@ def make_spec(tmp_path: Path, tiny_base: Path) -> MakeSpec:
                 "checkpoint_every_steps": 0,
                 "early_stopping_patience": None,
                 "seed": 7,
+                "optimizer": "adamw",
+                "neftune_alpha": 0,
             },
             "device": "cpu",
         }

@@ -14,6 +14,15 @@ from trainer.spec import parse_spec
 FIXTURE = ROOT / "packages/contracts/fixtures/trainer-spec.json"
 
 
+def test_optional_fields_have_their_defaults(make_spec: MakeSpec) -> None:
+    raw = make_spec()
+    for name in ("optimizer", "neftune_alpha"):
+        del raw["training"][name]
+    del raw["adapter"]["use_rslora"]
+    spec = parse_spec(raw)
+    assert (spec.training.optimizer, spec.training.neftune_alpha, spec.adapter.use_rslora) == ("adamw", 0, False)
+
+
 def problem(raw: Any) -> str:
     with pytest.raises(TrainerError) as caught:
         parse_spec(raw)
@@ -63,6 +72,9 @@ def test_a_missing_field_is_named(make_spec: MakeSpec, name: str) -> None:
         ("target_modules", ["q_proj", "q_proj"]),
         ("target_modules", "q_proj"),
         ("version", 2),
+        ("optimizer", "adafactor"),
+        ("neftune_alpha", -1),
+        ("use_rslora", 1),
         ("job_id", 5),
         ("train_file", None),
     ],

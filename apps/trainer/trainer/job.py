@@ -19,6 +19,7 @@ from trainer.data import Rows
 from trainer.errors import TrainerError
 from trainer.events import Checkpoint, Emit, Started, StepDone, StoppedBy, Validation, Warning
 from trainer.lora import Lora, generator_for
+from trainer.optimizers import make_optimizer, optimizer_state, restore_optimizer
 from trainer.packing import Example
 from trainer.spec import Spec
 
@@ -50,9 +51,7 @@ class Job:
         self.total_steps = schedule.total_steps(training, len(train.examples))
         self._parameter = torch.nn.Parameter(lora.flat)
         self._parameter.grad = lora.flat_grad
-        self._optimizer = torch.optim.AdamW(
-            [self._parameter], lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-        )
+        self._optimizer = make_optimizer(training, self._parameter)
         self._clock = Clock(now, now())
         self._evaluate_every = schedule.every(training.evaluate_every_steps, self.total_steps)
         self._checkpoint_every = schedule.every(training.checkpoint_every_steps, self.total_steps)
@@ -85,7 +84,7 @@ class Job:
             self._position, tensors = found
             self._clock.before = self._position.seconds
             self.lora.restore(tensors["adapter"])
-            self._load_optimizer(tensors)
+            restore_optimizer(self._optimizer, tensors)
             self._best = tensors.get("best")
         self.emit(
             Started(
@@ -170,8 +169,7 @@ class Job:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        state = self._optimizer.state[self._parameter]
-        tensors = {"adapter": self.lora.flat, "first": state["exp_avg"], "second": state["exp_avg_sq"]}
+        tensors = {"adapter": self.lora.flat, **optimizer_state(self._optimizer, self._parameter)}
         if self._best is not None:
             tensors["best"] = self._best
         write_checkpoint(
@@ -238,11 +236,6 @@ class Job:
         generator = generator_for(self.spec.training.seed, VALIDATION_STREAM)
         chosen = torch.randperm(len(examples), generator=generator)[:count].sort().values
         return [examples[i] for i in chosen.tolist()]
-
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state = {"step": torch.tensor(float(self.step)), "exp_avg": tensors["first"], "exp_avg_sq": tensors["second"]}
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": {0: state}, "param_groups": groups})
 
     def _fingerprint(self) -> str:
         """What must be the same for a checkpoint to be gone on from."""

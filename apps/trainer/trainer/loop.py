@@ -18,7 +18,7 @@ from trainer.batches import micro_batches
 from trainer.errors import Stopped, as_trainer_error
 from trainer.events import Cancelled, Failed
 from trainer.job import Job
-from trainer.lora import masks
+from trainer.lora import masks, noise
 from trainer.model import Model, Trained
 from trainer.packing import Example, pack, packed_tokens
 from trainer.save import save_adapter
@@ -148,9 +148,10 @@ def gradient_step(
         packed = pack([part.rows for part in together], [part.loss_tokens for part in together], device)
         trained = []
         for part, group in zip(together, packed.groups, strict=True):
-            lora, seed = part.job.lora, part.job.spec.training.seed
+            lora, training, step = part.job.lora, part.job.spec.training, part.job.step
             largest = (group.end - group.begin) * model.widest
-            trained.append(Trained(lora, masks(lora, seed, part.job.step, part.index, largest)))
+            dropped = masks(lora, training.seed, step, part.index, largest)
+            trained.append(Trained(lora, dropped, noise(training.neftune_alpha, training.seed, step, part.index)))
         shares = model.losses(packed, trained, check)
         shares.sum().backward()  # type: ignore[no-untyped-call]
         for part, group in zip(together, packed.groups, strict=True):

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lora_py.peft_files import Weights, module_shapes
+from lora_py.peft_files import Weights, module_shapes, scaling_of
 from torch import Tensor
 
 from trainer.spec import AdapterSpec
 
 INIT_STREAM = 0x1A17  # keeps the seeds of different uses of one job apart
 DROPOUT_STREAM = 0xD407
+NOISE_STREAM = 0x4E46
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def new_lora(adapter: AdapterSpec, base_config: Mapping[str, Any], seed: int, de
             _leaf(flat, grad, begin, a_shape),
             _leaf(flat, grad, middle, b_shape),
         )
-    return Lora(flat, grad, pairs, adapter.alpha / adapter.rank, adapter.dropout)
+    scaling = scaling_of(adapter.rank, adapter.alpha, adapter.use_rslora)
+    return Lora(flat, grad, pairs, scaling, adapter.dropout)
 
 
 def _leaf(flat: Tensor, grad: Tensor, begin: int, shape: tuple[int, int]) -> Tensor:
@@ -98,3 +100,21 @@ def masks(lora: Lora, seed: int, step: int, part: int, largest: int) -> DropoutM
     if lora.dropout == 0:
         return None
     return DropoutMasks(lora.dropout, generator_for(seed, DROPOUT_STREAM, step, part), largest, lora.flat.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """NEFTune (arXiv 2310.05914): uniform noise on a row's embeddings, of size alpha / sqrt(tokens of the row * width).
+    The shared prefix has one noise a step, as it goes through the base once."""
+
+    alpha: float
+    generator: torch.Generator
+
+    def add(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """x: [tokens, width], lengths: [tokens], how many tokens each one's row has"""
+        noise = torch.empty(x.shape, dtype=torch.float32).uniform_(-1, 1, generator=self.generator).to(x)
+        return x + noise * (self.alpha / (lengths * x.shape[1]).sqrt())[:, None]
+
+
+def noise(alpha: float, seed: int, step: int, part: int) -> Noise | None:
+    return Noise(alpha, generator_for(seed, NOISE_STREAM, step, part)) if alpha else None

@@ -16,7 +16,7 @@ from torch.nn.functional import embedding
 from trainer.attention import attend
 from trainer.errors import TrainerError
 from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
-from trainer.lora import DropoutMasks, Lora
+from trainer.lora import DropoutMasks, Lora, Noise
 from trainer.packing import Packed
 from trainer.rope import rotary_table
 
@@ -49,10 +49,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One job's adapter in a step, with its dropout masks (None: evaluation, or no dropout)."""
+    """One job's adapter in a step, with its dropout masks and noise (None: evaluation, or not asked for)."""
 
     lora: Lora
     masks: DropoutMasks | None = None
+    noise: Noise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Model:
 
     def hidden(self, packed: Packed, jobs: Sequence[Trained], check: Callable[[], None] = lambda: None) -> Tensor:
         """[loss tokens, width]: what the head reads."""
-        x = embedding(packed.ids, self.embeddings)
+        x = self._embed(packed, jobs)
         cos, sin = rotary_table(self.config, self.head_dim, packed.positions)
         cos, sin = cos.to(x.dtype)[:, None], sin.to(x.dtype)[:, None]
         spans = [(group.begin, group.end) for group in packed.groups]
@@ -93,6 +94,13 @@ class Model:
             both = _linear(h, layer.linears["gate_up"], index, spans, jobs)
             x = x + _linear(SwiGlu.apply(both), layer.linears["down"], index, spans, jobs)  # type: ignore[no-untyped-call]
         return _norm(x, self.norm, self.eps)
+
+    def _embed(self, packed: Packed, jobs: Sequence[Trained]) -> Tensor:
+        x = embedding(packed.ids, self.embeddings)
+        if all(job.noise is None for job in jobs):
+            return x
+        own = [(x[group.begin : group.end], group, job) for group, job in zip(packed.groups, jobs, strict=True)]
+        return torch.cat([rows if job.noise is None else job.noise.add(rows, g.lengths) for rows, g, job in own])
 
     def _attention(
         self,

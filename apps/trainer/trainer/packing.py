@@ -34,6 +34,7 @@ class Group:
     padded: Tensor  # [rows, longest] -> own token, counted from `middle`; pads point at token 0
     valid: Tensor  # [own tokens] -> its place in the flattened `padded`
     mask: Tensor  # [longest, prefix + longest], True where a query may look
+    lengths: Tensor  # [prefix + own tokens], how long each one's row is; the prefix counts as the longest
     loss_rows: slice  # this job's share of `Packed.outputs`
 
 
@@ -113,5 +114,6 @@ def _group(begin: int, prefix: int, lengths: list[int], loss_rows: slice, device
         padded.to(device),
         real.flatten().nonzero().squeeze(1).to(device),
         causal.to(device),
+        torch.cat([torch.full((prefix,), prefix + longest), (sizes + prefix).repeat_interleave(sizes)]).to(device),
         loss_rows,
     )

@@ -54,6 +54,7 @@ def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
         target_modules=spec.adapter.target_modules,
         prompt_format=spec.prompt_format,
         base_model=spec.base_model.id,
+        use_rslora=spec.adapter.use_rslora,
     )
     extra = {
         "job_id": spec.job_id,

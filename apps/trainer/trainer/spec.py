@@ -16,6 +16,7 @@ from trainer.errors import TrainerError
 
 Scheduler = Literal["cosine", "linear", "constant"]
 Device = Literal["auto", "cpu", "cuda"]
+OptimizerName = Literal["adamw", "adam", "sgd", "lion"]
 T = TypeVar("T")
 
 
@@ -31,6 +32,7 @@ class AdapterSpec:
     alpha: float
     dropout: float
     target_modules: tuple[str, ...]
+    use_rslora: bool = False  # scale by alpha / sqrt(rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class TrainingSpec:
     checkpoint_every_steps: int
     early_stopping_patience: int | None
     seed: int
+    optimizer: OptimizerName = "adamw"
+    neftune_alpha: float = 0.0  # noise on the embeddings of the rows in training; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.checkpoint_every_steps": (0, math.inf),
     "training.early_stopping_patience": (1, math.inf),
     "training.seed": (0, 2**63 - 1),
+    "training.neftune_alpha": (0, 1000),
 }
 
 
@@ -107,14 +112,16 @@ def _object(cls: type[T], raw: Any, where: str) -> T:
     if not isinstance(raw, dict):
         raise _bad(where or "spec", "must be an object")
     hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(typing.cast(Any, cls))]
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    names = [field.name for field in fields]
+    optional = {field.name for field in fields if field.default is not dataclasses.MISSING}
     for name in raw:
         if name not in names:
             raise _bad(_join(where, name), "is not a field of the spec")
     for name in names:
-        if name not in raw:
+        if name not in raw and name not in optional:
             raise _bad(_join(where, name), "is missing")
-    return cls(**{name: _value(hints[name], raw[name], _join(where, name)) for name in names})
+    return cls(**{name: _value(hints[name], raw[name], _join(where, name)) for name in names if name in raw})
 
 
 def _value(hint: Any, raw: Any, where: str) -> Any:
@@ -131,6 +138,10 @@ def _value(hint: Any, raw: Any, where: str) -> Any:
         if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
             raise _bad(where, "must be a list of strings")
         return tuple(raw)
+    if hint is bool:
+        if not isinstance(raw, bool):
+            raise _bad(where, "must be true or false")
+        return raw
     if hint in (str, Path):
         if not isinstance(raw, str) or not raw:
             raise _bad(where, "must be a string")

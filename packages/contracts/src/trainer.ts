@@ -82,7 +82,14 @@ export const trainerEvent = z.discriminatedUnion("event", [
   z.strictObject({ event: z.literal("cancelled"), step: z.int(), tokens: z.int(), seconds: z.number() }),
   z.strictObject({
     event: z.literal("failed"),
-    code: z.enum(["trainer_bad_spec", "trainer_bad_data", "trainer_out_of_memory", "trainer_diverged", "trainer_disk_full", "trainer_failed"]),
+    code: z.enum([
+      "trainer_bad_spec",
+      "trainer_bad_data",
+      "trainer_out_of_memory",
+      "trainer_diverged",
+      "trainer_disk_full",
+      "trainer_failed",
+    ]),
     message: z.string(),
   }),
 ]);
