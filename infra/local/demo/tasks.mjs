@@ -38,7 +38,7 @@ export async function wordnetTasks(store, limits) {
       data: await store("wordnet-kind", toLines(kindRows(nouns))),
       maxSeconds: seconds ?? 300,
       epochs: 2,
-      evalRows: limits.rows ?? 150,
+      evalRows: limits.rows ?? 300,
       maxNewTokens: 6,
     },
     {
@@ -49,7 +49,7 @@ export async function wordnetTasks(store, limits) {
       data: await store("wordnet-broader", toLines(broaderRows(nouns))),
       maxSeconds: seconds ?? 150,
       epochs: 2,
-      evalRows: limits.rows ?? 100,
+      evalRows: limits.rows ?? 150,
       maxNewTokens: 14,
     },
   ];
