@@ -38,10 +38,15 @@ export function nextBin(repo) {
   return path.join(repo, "apps/web/node_modules/next/dist/bin/next");
 }
 
+/** @param {string} repo */
+export function webStamp(repo) {
+  return path.join(repo, "apps/web/.next/.grove-stamp");
+}
+
 /** @param {import("./context.mjs").BootstrapContext & { stackEnv: NodeJS.ProcessEnv }} context */
 export async function buildWeb({ run, layout, stackEnv }) {
   const { repo } = layout;
-  const stamp = path.join(repo, "apps/web/.next/.grove-stamp");
+  const stamp = webStamp(repo);
   const inputs = webInputs(repo);
   if (isFresh(stamp, inputs) && fs.existsSync(path.join(repo, "apps/web/.next/BUILD_ID"))) return "already there";
   await redo(stamp, inputs, () =>

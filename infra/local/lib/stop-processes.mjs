@@ -11,8 +11,12 @@ import { identityOf, isAlive, processesMarked } from "./process-identity.mjs";
  * @property {"SIGTERM" | "SIGINT"} signal the polite one
  */
 
-/** Apps get longer than the data services: a worker has to stop its trainer, and write that down. */
-const grace = { install: 4_000, apps: 8_000, data: 5_000 };
+/**
+ * Apps get longest: a worker has to stop its trainer, and write that down. All of it, with the moments after each kill,
+ * stays within 15 s.
+ */
+const grace = { install: 1_500, apps: 7_000, data: 4_000 };
+const afterKillMs = 500;
 
 /**
  * Stops the processes of a run in order, politely and then by force, and whatever they had started.
@@ -29,7 +33,7 @@ export async function stopChildren(children, mark, say = () => {}) {
       if (isAlive(child)) say(`${child.name} did not stop in ${grace[phase] / 1000} s and was killed`);
       killGroup(child.pid);
     }
-    await gone(group, 2_000);
+    await gone(group, afterKillMs);
     // marked strays may be clients of the data services, so they go before those do
     if (phase === "apps") await killStrays(mark, new Set(children.filter(isAlive).map((child) => child.pid)));
   }
@@ -57,7 +61,7 @@ export function killGroup(leader) {
 export async function killStrays(mark, spare) {
   const strays = processesMarked(mark).filter((stray) => !spare.has(stray.pid));
   for (const stray of strays) if (isAlive(stray)) send(stray.pid, "SIGKILL");
-  await gone(strays, 2_000);
+  await gone(strays, afterKillMs);
 }
 
 /**

@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { readIfThere } from "../lib/files.mjs";
 
 /**
  * @param {{ folders: string[], language: RegExp, signal: AbortSignal, restart: () => void }} options
@@ -25,4 +26,21 @@ export function isSource(name, language) {
   return (
     language.test(name) && !/\.test\.|\.e2e\.|(^|\/)(node_modules|generated|tests|__pycache__|\.next)\//.test(name)
   );
+}
+
+/**
+ * All stacks of a checkout share one web build. When another run has made a new one, the files of the old are gone, and
+ * the process that serves them has to begin anew.
+ * @param {{ stamp: string, signal: AbortSignal, restart: () => void, everyMs?: number }} options
+ */
+export function restartOnNewBuild({ stamp, signal, restart, everyMs = 2_000 }) {
+  let known = readIfThere(stamp);
+  const timer = setInterval(() => {
+    const now = readIfThere(stamp);
+    // no stamp: a build is under way, and its end is what counts
+    if (now === null || now === known) return;
+    known = now;
+    restart();
+  }, everyMs).unref();
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 }

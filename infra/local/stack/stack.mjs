@@ -2,6 +2,7 @@ import path from "node:path";
 import { installedStep, installSteps, modelSteps, webStep } from "../bootstrap/bootstrap.mjs";
 import { toolEnvironment } from "../bootstrap/environment.mjs";
 import { checkPlatform, findPython } from "../bootstrap/versions.mjs";
+import { webStamp } from "../bootstrap/web-build.mjs";
 import { Failure } from "../lib/failure.mjs";
 import { layoutFrom } from "../lib/layout.mjs";
 import { takeLock } from "../lib/lock.mjs";
@@ -9,6 +10,7 @@ import { Run } from "../lib/run.mjs";
 import { runSteps } from "../lib/steps.mjs";
 import { stackEnvironment } from "./environment.mjs";
 import { checkPorts } from "./ports.mjs";
+import { restartOnNewBuild } from "./reload.mjs";
 import { loadSecrets } from "./secrets.mjs";
 import { appSteps, dataSteps } from "./services.mjs";
 
@@ -91,6 +93,9 @@ export async function startAll(stack) {
     ...dataSteps(stack),
     ...appSteps(stack),
   ]);
+  if (!stack.webBuild) return;
+  const restart = () => stack.services.get("web")?.restart();
+  restartOnNewBuild({ stamp: webStamp(stack.layout.repo), signal: stack.run.signal, restart });
 }
 
 /** @param {Stack} stack */
