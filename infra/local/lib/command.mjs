@@ -74,6 +74,9 @@ export function adviceFor(output) {
   ) {
     return "A package registry could not be reached: check the network or the registry settings of npm and pip, then run the same command again.";
   }
+  if (/No matching distribution found/.test(output)) {
+    return "This Python or this machine has no build of that package; Grove is tried with Python 3.10 to 3.12: PYTHON=/path/to/python3.11 npm run demo.";
+  }
   if (/ERR_PNPM_OUTDATED_LOCKFILE/.test(output)) {
     return "A package.json changed without pnpm-lock.yaml: run `npx -y pnpm@10.34.9 install` and commit the lock file.";
   }
