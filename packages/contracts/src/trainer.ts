@@ -17,6 +17,7 @@ export const trainerSpec = z.strictObject({
     alpha: z.number(),
     dropout: z.number(),
     target_modules: z.array(z.enum(loraModules)),
+    use_rslora: z.boolean().optional(),
   }),
   training: z.strictObject({
     epochs: z.number(),
@@ -33,6 +34,8 @@ export const trainerSpec = z.strictObject({
     checkpoint_every_steps: z.int(),
     early_stopping_patience: z.int().nullable(),
     seed: z.int(),
+    optimizer: z.enum(["adamw", "adam", "sgd", "lion"]).optional(),
+    neftune_alpha: z.number().optional(),
   }),
   device: z.enum(["auto", "cpu", "cuda"]),
 });
@@ -94,6 +97,22 @@ export const trainerEvent = z.discriminatedUnion("event", [
   }),
 ]);
 export type TrainerEvent = z.infer<typeof trainerEvent>;
+
+/** `python -m trainer quote`: what a job will take, before it runs. */
+export const trainerQuote = z.strictObject({
+  quote: z.strictObject({
+    total_steps: z.int(),
+    tokens: z.int(),
+    tokens_per_epoch: z.int(),
+    train_rows: z.int(),
+    rows_cut: z.int(),
+    rows_dropped: z.int(),
+    max_length: z.int(),
+    seconds: z.number(),
+    memory_bytes: z.int(),
+  }),
+});
+export type TrainerQuote = z.infer<typeof trainerQuote>;
 
 /** Several jobs over one base: the file, and the line that says whose event it is. */
 export const trainerGroupSpec = z.strictObject({ version: z.literal(1), jobs: z.array(trainerSpec).min(1) });
