@@ -1,20 +1,11 @@
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "apps/trainer"), str(ROOT / "packages/lora-py")]
-
-from lora_py.tiny_base import write_tiny_base  # noqa: E402 - found through the path above
-
-MakeSpec = Callable[..., dict[str, Any]]
+from trainer_support import MakeSpec, sums, tiny_folder, write_rows
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,17 +15,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
-
-
-def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
-    lines = [json.dumps({"prompt": prompt, "completion": completion}) for prompt, completion in rows]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def sums(count: int) -> list[tuple[str, str]]:
-    return [(f"Add the numbers.\n{i % 7} + {i % 5} =", str(i % 7 + i % 5)) for i in range(count)]
+    return tiny_folder(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture

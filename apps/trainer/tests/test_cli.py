@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,9 +15,9 @@ import peft
 import pytest
 import torch
 import transformers
-from conftest import ROOT, MakeSpec, sums
 from lora_py.peft_files import check_against_base, read_adapter
 from lora_py.tiny_base import CONFIG, write_tiny_base
+from trainer_support import ENVIRONMENT, MakeSpec, sums
 
 from trainer.data import encoder
 from trainer.lora import new_lora
@@ -26,7 +25,6 @@ from trainer.model import Trained, load_model
 from trainer.packing import pack
 from trainer.spec import parse_spec
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}/apps/trainer:{ROOT}/packages/lora-py", "OMP_NUM_THREADS": "1"}
 LONG = {"epochs": 1000, "checkpoint_every_steps": 5}
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import write_rows
 from lora_py.chat_template import ChatTemplate
 from lora_py.prompts import encode_prompt, load_tokenizer
 from lora_py.tiny_base import CONFIG
+from trainer_support import write_rows
 
 from trainer.data import Encode, encoder, fit, percentile, read_rows
 from trainer.errors import TrainerError

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import typing
 
-from conftest import ROOT
+from trainer_support import ROOT
 
 from trainer import events
 

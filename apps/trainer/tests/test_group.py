@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, MakeSpec, write_rows
 from lora_py.peft_files import MODULE_PARENTS, read_adapter
+from trainer_support import ENVIRONMENT, MakeSpec, write_rows
 
 from trainer import loop
 from trainer.data import encoder, read_rows
@@ -26,7 +25,6 @@ from trainer.packing import Example
 from trainer.spec import parse_spec
 
 CPU = torch.device("cpu")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}/apps/trainer:{ROOT}/packages/lora-py", "OMP_NUM_THREADS": "1"}
 WORDS = ["red", "blue", "green", "round", "flat"]
 SHAPES: list[dict[str, Any]] = [
     {"rank": 4, "seed": 1},

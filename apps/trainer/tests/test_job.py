@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from conftest import MakeSpec, sums, write_rows
+from trainer_support import CPU, MakeSpec, Run, Ticking, sums, write_rows
 
 from trainer.checkpoint import Position, read_latest, write_checkpoint
-from trainer.data import encoder, read_rows
 from trainer.errors import Stopped, TrainerError, as_trainer_error
-from trainer.events import Cancelled, Event, Finished, Started, StepDone, Validation, Warning
-from trainer.job import Job
+from trainer.events import Cancelled, Started, StepDone, Validation, Warning
 from trainer.loop import Group
-from trainer.lora import new_lora
-from trainer.model import Model, load_model
-from trainer.spec import parse_spec
-
-CPU = torch.device("cpu")
-
-
-class Ticking:
-    """A clock that moves on by `tick` seconds whenever it is read."""
-
-    def __init__(self, tick: float = 0.0) -> None:
-        self.time, self.tick = 0.0, tick
-
-    def __call__(self) -> float:
-        self.time += self.tick
-        return self.time
-
-
-class Run:
-    def __init__(self, raw: dict[str, Any], now: Ticking | None = None) -> None:
-        self.spec = parse_spec(raw)
-        self.events: list[Event] = []
-        self.model: Model = load_model(self.spec.base_model.path, CPU, torch.float32)
-        encode = encoder(self.spec.base_model.path, self.model.config, self.spec.prompt_format)
-        rows = read_rows(self.spec.train_file, encode, self.spec.training.max_length, 256)
-        file = self.spec.validation_file
-        validation = None if file is None else read_rows(file, encode, rows.max_length, 256)
-        lora = new_lora(self.spec.adapter, self.model.config, self.spec.training.seed, CPU)
-        self.job = Job(self.spec, rows, validation, lora, self.events.append, now or Ticking())
-        self.job.start("cpu")
-
-    def train(self, check: Any = lambda: None) -> Finished:
-        group = Group(self.model, CPU, check)
-        group.join(self.job)
-        group.run()
-        done = self.events[-1]
-        assert isinstance(done, Finished)
-        return done
-
-    def of(self, kind: Any) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
 
 
 def test_a_time_budget_ends_the_run_with_the_rate_near_zero(make_spec: MakeSpec) -> None:

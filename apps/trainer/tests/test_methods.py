@@ -10,11 +10,10 @@ import peft
 import pytest
 import torch
 import transformers
-from conftest import MakeSpec, sums
 from lora_py.peft_files import read_adapter
 from lora_py.tiny_base import CONFIG
-from test_job import Run
 from torch.nn import Parameter
+from trainer_support import MakeSpec, Run, sums
 
 from trainer.errors import Stopped
 from trainer.loop import Group

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, MakeSpec, sums, write_rows
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}/apps/trainer:{ROOT}/packages/lora-py", "OMP_NUM_THREADS": "1"}
+from trainer_support import ENVIRONMENT, MakeSpec, sums, write_rows
 
 
 def call(command: str, spec: dict[str, Any], tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from conftest import MakeSpec
+from trainer_support import MakeSpec
 
 from trainer.schedule import every, learning_rate, progress, total_steps
 from trainer.spec import TrainingSpec, parse_spec

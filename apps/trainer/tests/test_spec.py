@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, MakeSpec
+from trainer_support import ROOT, MakeSpec
 
 from trainer.errors import TrainerError
 from trainer.session import read_request
