@@ -1,7 +1,10 @@
 import { z } from "zod";
 import { displayName } from "./names.ts";
 
-export const email = z.email("This is not an e-mail address.").max(254).transform((text) => text.toLowerCase());
+export const email = z
+  .email("This is not an e-mail address.")
+  .max(254)
+  .transform((text) => text.toLowerCase());
 export const password = z.string().min(10, "Use at least 10 characters.").max(200);
 
 /** The first account of an installation makes the organisation and owns it. */

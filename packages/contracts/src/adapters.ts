@@ -1,7 +1,12 @@
 import { z } from "zod";
 import type { JobConfig, PromptFormat } from "./jobs.ts";
 
-export const adapterFileNames = ["adapter_config.json", "adapter_model.safetensors", "README.md", "grove.json"] as const;
+export const adapterFileNames = [
+  "adapter_config.json",
+  "adapter_model.safetensors",
+  "README.md",
+  "grove.json",
+] as const;
 export type AdapterFileName = (typeof adapterFileNames)[number];
 
 export type AdapterVersionView = {

@@ -12,7 +12,11 @@ export type Split = (typeof splits)[number];
 export const uploadDatasetInput = z.strictObject({
   name: displayName,
   fileName: z.string().min(1).max(255),
-  splitSeed: z.int().min(0).max(2 ** 31 - 1).default(42),
+  splitSeed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(42),
 });
 export type UploadDatasetInput = z.infer<typeof uploadDatasetInput>;
 
@@ -61,7 +65,13 @@ export const previewTemplateInput = z.strictObject({
 });
 export type PreviewTemplateInput = z.infer<typeof previewTemplateInput>;
 
-export const tokenLengths = z.strictObject({ p50: z.int(), p95: z.int(), max: z.int(), total: z.int(), rowsMeasured: z.int() });
+export const tokenLengths = z.strictObject({
+  p50: z.int(),
+  p95: z.int(),
+  max: z.int(),
+  total: z.int(),
+  rowsMeasured: z.int(),
+});
 export type TokenLengths = z.infer<typeof tokenLengths>;
 /** Token lengths are of prompt + completion + EOS over the training split. */
 export type TemplatePreview = {

@@ -58,5 +58,10 @@ export type EvalView = {
 export type EvalAnswer = { text: string; score: number; forcedChoice: string | null; error: string | null };
 export type EvalRowView = { index: number; prompt: string; reference: string; adapter: EvalAnswer; base: EvalAnswer };
 /** Worst adapter score first; among equals, where the base did better first. */
-export const evalRowsInput = z.strictObject({ evalId: z.uuid(), offset: z.int().min(0).default(0), limit: z.int().min(1).max(100).default(25), order: z.enum(["worst", "index"]).default("worst") });
+export const evalRowsInput = z.strictObject({
+  evalId: z.uuid(),
+  offset: z.int().min(0).default(0),
+  limit: z.int().min(1).max(100).default(25),
+  order: z.enum(["worst", "index"]).default("worst"),
+});
 export type EvalRowsInput = z.infer<typeof evalRowsInput>;

@@ -2,7 +2,15 @@ import { z } from "zod";
 import { promptTemplate } from "./datasets.ts";
 import { displayName, slug } from "./names.ts";
 
-export const jobStatuses = ["queued", "preparing", "training", "publishing", "succeeded", "failed", "cancelled"] as const;
+export const jobStatuses = [
+  "queued",
+  "preparing",
+  "training",
+  "publishing",
+  "succeeded",
+  "failed",
+  "cancelled",
+] as const;
 export type JobStatus = (typeof jobStatuses)[number];
 export const finishedJobStatuses: readonly JobStatus[] = ["succeeded", "failed", "cancelled"];
 
@@ -16,10 +24,18 @@ export const hyperparameters = z.strictObject({
   rank: z.int().min(1).max(64).default(8),
   alpha: z.number().positive().max(1024).nullable().default(null), // null: twice the rank
   dropout: z.number().min(0).max(0.9).default(0),
-  targetModules: z.array(z.enum(loraModules)).min(1).default([...loraModules]),
+  targetModules: z
+    .array(z.enum(loraModules))
+    .min(1)
+    .default([...loraModules]),
   epochs: z.number().positive().max(1000).default(3),
   maxSteps: z.int().min(1).max(1_000_000).nullable().default(null),
-  maxSeconds: z.int().min(1).max(7 * 86_400).nullable().default(null),
+  maxSeconds: z
+    .int()
+    .min(1)
+    .max(7 * 86_400)
+    .nullable()
+    .default(null),
   batchSize: z.int().min(1).max(512).default(16),
   learningRate: z.number().positive().max(1).default(5e-4),
   scheduler: z.enum(schedulers).default("cosine"),
@@ -30,7 +46,11 @@ export const hyperparameters = z.strictObject({
   earlyStoppingPatience: z.int().min(1).max(1000).nullable().default(null),
   evaluateEverySteps: z.int().min(0).max(1_000_000).default(0),
   checkpointEverySteps: z.int().min(0).max(1_000_000).default(0),
-  seed: z.int().min(0).max(2 ** 31 - 1).default(42),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(42),
 });
 export type Hyperparameters = z.infer<typeof hyperparameters>;
 
@@ -75,7 +95,13 @@ export type JobView = {
   attempt: number;
   cancelRequested: boolean;
   progress: { step: number; totalSteps: number; secondsLeft: number | null } | null;
-  result: { trainTokens: number; seconds: number; trainLoss: number; validationLoss: number | null; costMicroUsd: bigint } | null;
+  result: {
+    trainTokens: number;
+    seconds: number;
+    trainLoss: number;
+    validationLoss: number | null;
+    costMicroUsd: bigint;
+  } | null;
   error: { code: string; message: string } | null;
   createdAt: Date;
   startedAt: Date | null;
@@ -84,5 +110,9 @@ export type JobView = {
 
 /** `seq` grows by one per job over all attempts; ask again with the last one seen. */
 export type JobEventView = { seq: number; attempt: number; createdAt: Date; event: unknown };
-export const jobEventsInput = z.strictObject({ jobId: z.uuid(), afterSeq: z.int().min(0).default(0), limit: z.int().min(1).max(2000).default(1000) });
+export const jobEventsInput = z.strictObject({
+  jobId: z.uuid(),
+  afterSeq: z.int().min(0).default(0),
+  limit: z.int().min(1).max(2000).default(1000),
+});
 export type JobEventsInput = z.infer<typeof jobEventsInput>;

@@ -3,7 +3,10 @@ import { z } from "zod";
 /** Names that stand in URLs and adapter ids: `support-intents`. */
 export const slug = z
   .string()
-  .regex(/^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/, "Use 1 to 63 lower-case letters, digits, dots, dashes or underscores, beginning and ending with a letter or digit.");
+  .regex(
+    /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/,
+    "Use 1 to 63 lower-case letters, digits, dots, dashes or underscores, beginning and ending with a letter or digit.",
+  );
 
 export const displayName = z.string().trim().min(1, "Give it a name.").max(120, "Keep the name under 120 characters.");
 
@@ -11,7 +14,10 @@ export const displayName = z.string().trim().min(1, "Give it a name.").max(120, 
 export const adapterId = z
   .string()
   .max(80)
-  .regex(/^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\/[1-9][0-9]{0,8}$/, "An adapter id is repository/version, for example support-intents/1.");
+  .regex(
+    /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\/[1-9][0-9]{0,8}$/,
+    "An adapter id is repository/version, for example support-intents/1.",
+  );
 
 /** Turns free text into a slug; empty text gives `untitled`. */
 export function toSlug(text: string): string {

@@ -1,6 +1,12 @@
 import { z } from "zod";
 
-export type BaseModelView = { id: string; name: string; contextLength: number; parameters: string; chatTemplate: boolean };
+export type BaseModelView = {
+  id: string;
+  name: string;
+  contextLength: number;
+  parameters: string;
+  chatTemplate: boolean;
+};
 
 /** One prompt, whoever asks: playground, evaluation or public API. Bounds of sampling are checked by serving. */
 export const generateInput = z.strictObject({

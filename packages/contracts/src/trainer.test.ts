@@ -12,7 +12,10 @@ describe("the trainer's wire", () => {
   });
 
   it("parses one golden event of every kind", () => {
-    const events = fixture("trainer-events.jsonl").trim().split("\n").map((line) => trainerEvent.parse(JSON.parse(line)).event);
+    const events = fixture("trainer-events.jsonl")
+      .trim()
+      .split("\n")
+      .map((line) => trainerEvent.parse(JSON.parse(line)).event);
     const kinds = trainerEvent.options.map((option) => option.shape.event.value);
     expect(new Set(events)).toEqual(new Set(kinds));
   });

@@ -1,8 +1,8 @@
 import { PrismaPg } from "@prisma/adapter-pg";
 import { PrismaClient } from "./generated/client.ts";
 
-export { Prisma, PrismaClient } from "./generated/client.ts";
 export type * from "./generated/client.ts";
+export { Prisma, PrismaClient } from "./generated/client.ts";
 
 /** One pool per process: pass the client on, do not make another. */
 export function createDb(databaseUrl: string, connections = 10): PrismaClient {

@@ -28,7 +28,10 @@ export async function migrate(databaseUrl: string, folder = MIGRATIONS): Promise
       "SELECT migration_name, checksum, finished_at FROM _prisma_migrations WHERE rolled_back_at IS NULL",
     );
     const unfinished = rows.find((row) => row.finished_at === null);
-    if (unfinished) throw new Error(`Migration ${unfinished.migration_name} failed before. Repair it with \`prisma migrate resolve\` first.`);
+    if (unfinished)
+      throw new Error(
+        `Migration ${unfinished.migration_name} failed before. Repair it with \`prisma migrate resolve\` first.`,
+      );
     const applied = new Map(rows.map((row) => [row.migration_name, row.checksum]));
     const done: string[] = [];
     for (const name of await migrationNames(folder)) {
@@ -56,7 +59,11 @@ async function migrationNames(folder: string): Promise<string[]> {
 
 async function applyOne(client: pg.Client, name: string, sql: string, checksum: string): Promise<void> {
   const id = randomUUID();
-  await client.query("INSERT INTO _prisma_migrations (id, checksum, migration_name) VALUES ($1, $2, $3)", [id, checksum, name]);
+  await client.query("INSERT INTO _prisma_migrations (id, checksum, migration_name) VALUES ($1, $2, $3)", [
+    id,
+    checksum,
+    name,
+  ]);
   try {
     await client.query(sql);
   } catch (error) {
