@@ -3,6 +3,8 @@ import { pythonEnvironment } from "../bootstrap/environment.mjs";
 import { pythonPaths } from "../bootstrap/python-packages.mjs";
 
 export const defaultBaseModel = "smollm2-135m-instruct";
+// Scripts on this machine may prompt the demo's adapters at serving's own address without a token, as they would a LoRAX server.
+const demoTenant = "demo";
 
 /**
  * @typedef {NodeJS.ProcessEnv & {
@@ -34,6 +36,7 @@ export function stackEnvironment(tools, layout, secrets) {
     GROVE_WEB_URL: web,
     GROVE_GATEWAY_URL: `http://127.0.0.1:${ports.gateway}`,
     GROVE_SERVING_URL: `http://127.0.0.1:${ports.serving}`,
+    GROVE_DEFAULT_TENANT: tools.GROVE_DEFAULT_TENANT ?? demoTenant,
     GROVE_WEB_PORT: String(ports.web),
     GROVE_GATEWAY_PORT: String(ports.gateway),
     GROVE_SERVING_PORT: String(ports.serving),
