@@ -34,6 +34,7 @@ const config: NextConfig = {
     "@prisma/adapter-pg",
   ],
   allowedDevOrigins: ["127.0.0.1", "localhost"],
+  rewrites: async () => [{ source: "/favicon.ico", destination: "/icon.svg" }],
   headers: async () => [{ source: "/:path*", headers: securityHeaders }],
 };
 export default config;

@@ -29,7 +29,7 @@ export async function runLine(steps: Step[]): Promise<boolean> {
   page.on("pageerror", (error) => noises.push(`page error: ${error.message}`));
   page.on("console", (message) => {
     const isExpected = message.location().url.includes("/callback/credentials"); // the browser's own line about a refused sign-in
-    if (message.type() === "error" && !isExpected) noises.push(`console: ${message.text()}`);
+    if (message.type() === "error" && !isExpected) noises.push(`console: ${message.text()} ${message.location().url}`);
   });
 
   const folder = settings.SCREENSHOTS;

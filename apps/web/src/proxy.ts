@@ -30,4 +30,4 @@ function contentSecurityPolicy(nonce: string, https: boolean): string {
 }
 
 /** Pages only. Under /api a proxy would make Next hold request bodies in memory, and uploads are streams. */
-export const config = { matcher: ["/((?!api/|_next/static|_next/image|icon.svg).*)"] };
+export const config = { matcher: ["/((?!api/|_next/static|_next/image|icon.svg|favicon.ico).*)"] };

@@ -9,6 +9,7 @@ import { useState } from "react";
 import { count, percent } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
+import { useLastLook } from "@/features/shared/use-last-look";
 
 const limit = 20;
 const orders = [
@@ -26,6 +27,7 @@ export function EvalRows({ evalId, running }: { evalId: string; running: boolean
       { placeholderData: keepPreviousData, refetchInterval: running ? 3_000 : false },
     ),
   );
+  useLastLook(running, rows.refetch);
   return (
     <Card>
       <CardHeader title="Rows" hint="Open a row to read its prompt.">

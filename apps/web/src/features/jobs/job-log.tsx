@@ -3,10 +3,12 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
+import { useLastLook } from "@/features/shared/use-last-look";
 
 export function JobLog({ jobId, running }: { jobId: string; running: boolean }) {
   const trpc = useTRPC();
   const log = useQuery(trpc.jobs.log.queryOptions({ id: jobId }, { refetchInterval: running ? 2_000 : false }));
+  useLastLook(running, log.refetch);
   return (
     <QueryView
       query={log}

@@ -1,9 +1,9 @@
 "use client";
 import type { JobEventView } from "@grove/contracts/jobs";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect } from "react";
 import type { ApiError } from "@/features/shared/failure";
 import { useTRPCClient } from "@/features/shared/trpc";
+import { useLastLook } from "@/features/shared/use-last-look";
 
 const pageSize = 2_000;
 
@@ -27,9 +27,6 @@ export function useJobEvents(jobId: string, running: boolean) {
       }
     },
   });
-  const { refetch } = query;
-  useEffect(() => {
-    if (!running) void refetch(); // the last events may have come after the last tick
-  }, [running, refetch]);
+  useLastLook(running, query.refetch);
   return query;
 }

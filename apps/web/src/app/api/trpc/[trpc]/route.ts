@@ -20,7 +20,9 @@ export async function POST(request: Request): Promise<Response> {
     allowMethodOverride: true,
     createContext: async () => ({ services: services(), org: await currentOrg() }),
     onError: ({ error, path }) => {
-      if (error.code === "INTERNAL_SERVER_ERROR") console.error(`tRPC ${path ?? "?"} failed`, error.cause ?? error);
+      const hasLeft = request.signal.aborted; // a reader who stopped an answer is no fault
+      if (error.code === "INTERNAL_SERVER_ERROR" && !hasLeft)
+        console.error(`tRPC ${path ?? "?"} failed`, error.cause ?? error);
     },
   });
 }
