@@ -46,7 +46,8 @@ import json, sys, pathlib
 from trainer.data import encoder
 base = pathlib.Path(sys.argv[1])
 config = json.loads((base / "config.json").read_text())
-counts = {f: [encoder(base, config, f)(p, c).length for p, c in json.load(open(0))] for f in sys.argv[2:]}
+rows = json.load(sys.stdin)
+counts = {f: [encoder(base, config, f)(p, c).length for p, c in rows] for f in sys.argv[2:]}
 print(json.dumps(counts))`;
   const { python, baseModel } = world.services.settings;
   const counter = await loadTokenCounter(baseModel.path);
