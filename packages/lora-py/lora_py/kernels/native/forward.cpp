@@ -32,9 +32,7 @@ void Model::reserve(int tokens) {
   wide_ = allocate<float>(capacity_ * in);
   y_ = allocate<float>(capacity_ * apart(out));
   low_ = allocate<float>(size_t(capacity_) * 3 * kMaxRank);
-  q_.values = allocate<int8_t>(capacity_ * in);
-  q_.scales = allocate<float>(capacity_ * in / kGroup + 1);
-  q_.sums = allocate<int32_t>(capacity_ * in / kGroup + 1);
+  q_.reserve(capacity_ * in);
 }
 
 void Model::lay_out(const Step& step) {
@@ -71,9 +69,7 @@ void Model::norm_row(const float* x, const float* weight, float* out) const {
 // What the next linear wants to read of this row of its input.
 void Model::prepare(const Linear& next, const float* input, int row) {
   if (!next.int8()) return;
-  const int groups = next.groups();
-  quantize_row(input + size_t(row) * next.width, next.width, &q_.values[size_t(row) * next.width],
-               &q_.scales[size_t(row) * groups], &q_.sums[size_t(row) * groups]);
+  q_.set_row(input + size_t(row) * next.width, row, next.width);
 }
 
 // y = input W^T for all tokens, and in the same breath the A side of their adapters' modules.

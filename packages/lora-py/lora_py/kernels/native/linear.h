@@ -26,27 +26,42 @@ Buffer<T> allocate(size_t count) {
   return Buffer<T>(static_cast<T*>(std::aligned_alloc(64, bytes)));
 }
 
-// Activations in 8 bits: each row has a scale for each group of 32, so no row knows of another.
+// Activations in 15 bits, as two bytes (128 high + low), with a scale for each group of 32: no row knows of another.
 struct Quantized {
-  Buffer<int8_t> values;  // [rows, width]
-  Buffer<float> scales;   // [rows, groups]
-  Buffer<int32_t> sums;   // [rows, groups]: -128 times the group's sum, for kernels that read weights as unsigned
-};
+  Buffer<int8_t> high, low;  // [rows, width]
+  Buffer<float> scales;      // [rows, groups]
+  Buffer<float> sums;        // [rows, groups]: the group's sum, which carries the weights' least value
+  Buffer<int32_t> offsets;   // [rows, groups]: -128 times the whole numbers' sum, for kernels that read unsigned weights
 
-inline void quantize_row(const float* x, int width, int8_t* q, float* scales, int32_t* sums) {
-  for (int g = 0; g < width / kGroup; g++, x += kGroup, q += kGroup) {
-    float top = 0;
-    for (int i = 0; i < kGroup; i++) top = std::max(top, std::fabs(x[i]));
-    const float inverse = top > 0 ? 127.0f / top : 0.0f;
-    int32_t sum = 0;
-    for (int i = 0; i < kGroup; i++) {
-      q[i] = int8_t(std::nearbyint(x[i] * inverse));
-      sum += q[i];
-    }
-    scales[g] = top / 127.0f;
-    sums[g] = -128 * sum;
+  void reserve(size_t values) {
+    high = allocate<int8_t>(values);
+    low = allocate<int8_t>(values);
+    scales = allocate<float>(values / kGroup + 1);
+    sums = allocate<float>(values / kGroup + 1);
+    offsets = allocate<int32_t>(values / kGroup + 1);
   }
-}
+
+  void set_row(const float* x, int row, int width) {
+    constexpr float kTop = 127 * 128;
+    int8_t *h = &high[size_t(row) * width], *l = &low[size_t(row) * width];
+    for (int g = 0; g < width / kGroup; g++, x += kGroup, h += kGroup, l += kGroup) {
+      float top = 0;
+      for (int i = 0; i < kGroup; i++) top = std::max(top, std::fabs(x[i]));
+      const float inverse = top > 0 ? kTop / top : 0.0f;
+      int32_t sum = 0;
+      for (int i = 0; i < kGroup; i++) {
+        const int32_t q = int32_t(std::nearbyint(x[i] * inverse)), up = (q + 64) >> 7;
+        h[i] = int8_t(up);
+        l[i] = int8_t(q - up * 128);
+        sum += q;
+      }
+      const size_t at = size_t(row) * (width / kGroup) + g;
+      scales[at] = top / kTop;
+      sums[at] = float(sum) * scales[at];
+      offsets[at] = -128 * sum;
+    }
+  }
+};
 
 class Linear {
  public:
@@ -63,24 +78,28 @@ class Linear {
         }
   }
 
-  // One panel of the 8-bit form: [group][8][16 rows][4 inputs].
+  // The 8-bit form: [panel][group][8][16 rows][4 inputs], weight = scale * byte + least + 128 scale. The range of a group
+  // is cut into 255 steps, so weights that came from 4 bits (15 steps between the same ends) are kept exactly.
   void prepare_int8(int out, int in) {
     shape(out, in);
     bytes_ = allocate<int8_t>(size_t(panels()) * in * kPanel);
-    scales_ = allocate<float>(size_t(panels()) * groups() * kPanel);
+    scales_ = allocate<float>(size_t(panels()) * groups() * 2 * kPanel);
   }
   void pack_int8_panel(const float* w, int p) {
     for (int g = 0; g < groups(); g++)
       for (int j = 0; j < kPanel; j++) {
         const int row = p * kPanel + j;
         const float* x = w + size_t(row) * width + g * kGroup;
-        float top = 0;
-        for (int i = 0; row < rows && i < kGroup; i++) top = std::max(top, std::fabs(x[i]));
-        const float inverse = top > 0 ? 127.0f / top : 0.0f;
-        scales_[(size_t(p) * groups() + g) * kPanel + j] = top / 127.0f;
+        const bool real = row < rows;
+        const float least = real ? *std::min_element(x, x + kGroup) : 0.0f;
+        const float most = real ? *std::max_element(x, x + kGroup) : 0.0f;
+        const float scale = (most - least) / 255.0f, inverse = scale > 0 ? 1.0f / scale : 0.0f;
+        float* scales = &scales_[(size_t(p) * groups() + g) * 2 * kPanel];
+        scales[j] = scale;
+        scales[kPanel + j] = least + 128.0f * scale;
         for (int i = 0; i < kGroup; i++) {
-          const float value = row < rows ? std::nearbyint(x[i] * inverse) : 0.0f;
-          bytes_[(((size_t(p) * groups() + g) * 8 + i / 4) * kPanel + j) * 4 + i % 4] = int8_t(value);
+          const int value = real ? int(std::nearbyint((x[i] - least) * inverse)) : 0;
+          bytes_[(((size_t(p) * groups() + g) * 8 + i / 4) * kPanel + j) * 4 + i % 4] = int8_t(std::min(value, 255) - 128);
         }
       }
   }
@@ -139,8 +158,9 @@ class Linear {
 #if GROVE_AMX
   void tile_amx(int p, const Quantized& q, int first, int count, float* y, int stride) const {
     f32x16 sum[kAmxRows];
-    AmxSession::panel(bytes_.get() + size_t(p) * width * kPanel, scales_.get() + size_t(p) * groups() * kPanel,
-                      q.values.get() + size_t(first) * width, q.scales.get() + size_t(first) * groups(), groups(), sum);
+    const size_t at = size_t(first) * width, group = size_t(first) * groups();
+    AmxSession::panel(panel_bytes(p), panel_scales(p), &q.high[at], &q.low[at], &q.scales[group], &q.sums[group], groups(),
+                      sum);
     for (int m = 0; m < count; m++) put(p, sum[m], y + size_t(first + m) * stride);
   }
 #endif
@@ -151,33 +171,47 @@ class Linear {
     f32x16 s[M] = {};
     for (int k = 0; k < width; k++) {
       const f32x16 v = load16(w + size_t(k) * kPanel);
+#pragma GCC unroll 8
       for (int m = 0; m < M; m++) s[m] += v * x[size_t(m) * width + k];
     }
     for (int m = 0; m < M; m++) sum[m] = s[m];
   }
 
+  const int8_t* panel_bytes(int p) const { return bytes_.get() + size_t(p) * width * kPanel; }
+  const float* panel_scales(int p) const { return scales_.get() + size_t(p) * groups() * 2 * kPanel; }
+
   template <int M>
   void tile_int8(int p, const Quantized& q, int first, f32x16* sum) const {
-    const int8_t* w = bytes_.get() + size_t(p) * width * kPanel;
-    const float* ws = scales_.get() + size_t(p) * groups() * kPanel;
-    const int8_t* x = q.values.get() + size_t(first) * width;
-    const float* xs = q.scales.get() + size_t(first) * groups();
-    const int32_t* offsets = q.sums.get() + size_t(first) * groups();
+    const int8_t* w = panel_bytes(p);
+    const float* scales = panel_scales(p);
     f32x16 s[M] = {};
-    for (int g = 0; g < groups(); g++, w += kGroup * kPanel) {
-      const f32x16 scale = load16(ws + g * kPanel);
+    for (int g = 0; g < groups(); g++, w += kGroup * kPanel, scales += 2 * kPanel) {
+      const f32x16 scale = load16(scales), least = load16(scales + kPanel);
+#pragma GCC unroll 8
       for (int m = 0; m < M; m++) {
-        const i32x16 dot = dot_group(w, x + size_t(m) * width + g * kGroup, offsets[m * groups() + g]);
-        s[m] += __builtin_convertvector(dot, f32x16) * (scale * xs[m * groups() + g]);
+        const size_t at = size_t(first + m) * width + g * kGroup, group = size_t(first + m) * groups() + g;
+        const i32x16 high = dot_group(w, &q.high[at]), low = dot_group(w, &q.low[at]);
+        const i32x16 dot = (high << 7) + low + unsigned_offset(q.offsets[group]);
+        s[m] += least * q.sums[group];
+        s[m] += __builtin_convertvector(dot, f32x16) * (scale * q.scales[group]);
       }
     }
     for (int m = 0; m < M; m++) sum[m] = s[m];
   }
 
-  // Sixteen exact dot products of 32 bytes. VNNI wants one side unsigned: weights + 128, which `offset` takes back.
-  static inline __attribute__((always_inline)) i32x16 dot_group(const int8_t* w, const int8_t* x, int32_t offset) {
+  // What `dot_group` leaves to be added where it reads the weights as unsigned.
+  static inline int32_t unsigned_offset(int32_t offset) {
 #if defined(__AVX512VNNI__)
-    __m512i acc = _mm512_set1_epi32(offset);
+    return offset;
+#else
+    return 0 * offset;
+#endif
+  }
+
+  // Sixteen exact dot products of 32 bytes. VNNI wants one side unsigned: weights + 128.
+  static inline __attribute__((always_inline)) i32x16 dot_group(const int8_t* w, const int8_t* x) {
+#if defined(__AVX512VNNI__)
+    __m512i acc = _mm512_setzero_si512();
     for (int i = 0; i < 8; i++) {
       int32_t four;
       std::memcpy(&four, x + i * 4, 4);
@@ -192,19 +226,17 @@ class Linear {
       std::memcpy(&four, x + i * 4, 4);
       const __m256i v = _mm256_set1_epi32(four);
       for (int h = 0; h < 2; h++) {
-        // |w| times sign(w) x: two products of at most 127 * 127 fit a 16-bit sum.
+        // |w| times sign(w) x: two products of at most 128 * 127 fit a 16-bit sum.
         const __m256i s = _mm256_load_si256((const __m256i*)(w + i * 64 + h * 32));
         const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(s), _mm256_sign_epi8(v, s));
         acc[h] = _mm256_add_epi32(acc[h], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
       }
     }
-    (void)offset;
     i32x16 out;
     std::memcpy(&out, acc, sizeof out);
     return out;
 #else
     i32x16 acc{};
-    (void)offset;
     for (int i = 0; i < 8; i++)
       for (int j = 0; j < kPanel; j++)
         for (int b = 0; b < 4; b++) acc[j] += int32_t(w[(i * kPanel + j) * 4 + b]) * x[i * 4 + b];
