@@ -132,6 +132,17 @@ def test_sigterm_cancels_within_five_seconds_and_writes_no_adapter(
     assert not (tmp_path / "adapter").exists()
 
 
+@pytest.mark.parametrize("delay", [0.25, 1.0, 2.0])
+def test_a_signal_before_the_first_step_cancels_too(make_spec: MakeSpec, spec_file: Path, delay: float) -> None:
+    """While torch loads, while the base loads, while 20,000 rows are read."""
+    child, events = begin(spec_file, make_spec(rows=sums(20_000), **LONG))
+    time.sleep(delay)
+    started = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    assert skip_to(events, "cancelled")["tokens"] >= 0
+    assert child.wait(timeout=30) == 3 and time.monotonic() - started < 20
+
+
 def test_a_trainer_whose_worker_died_stops_by_itself(make_spec: MakeSpec, spec_file: Path) -> None:
     child, events = begin(spec_file, make_spec(**LONG))
     skip_to(events, "step")
@@ -172,11 +183,11 @@ def test_too_little_memory_has_its_own_code(make_spec: MakeSpec, spec_file: Path
     spec["base_model"]["path"] = str(base)
     spec_file.write_text(json.dumps(spec))
     limited = (
-        "import resource, sys, trainer.cli as cli\n"
+        "import resource, sys, trainer.cli as cli, trainer.interrupt as interrupt\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "limit = pages * resource.getpagesize() + 40_000_000\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
+        "sys.exit(cli.main(sys.argv[1:], interrupt.Interrupt()))"
     )
     start = [sys.executable, "-c", limited, "run", "--spec", str(spec_file)]
     done = subprocess.run(start, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)

@@ -9,8 +9,9 @@ import torch
 from trainer_support import CPU, MakeSpec, Run, Ticking, sums, write_rows
 
 from trainer.checkpoint import Position, read_latest, write_checkpoint
-from trainer.errors import Stopped, TrainerError, as_trainer_error
+from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Cancelled, Started, StepDone, Validation, Warning
+from trainer.interrupt import Stopped
 from trainer.loop import Group
 
 

@@ -15,7 +15,7 @@ from lora_py.tiny_base import CONFIG
 from torch.nn import Parameter
 from trainer_support import MakeSpec, Run, sums
 
-from trainer.errors import Stopped
+from trainer.interrupt import Stopped
 from trainer.loop import Group
 from trainer.lora import new_lora, noise
 from trainer.optimizers import Lion

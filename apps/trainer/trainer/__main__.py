@@ -3,9 +3,13 @@ from __future__ import annotations
 import os
 import sys
 
-# Spinning threads are ruinous on shared cores; OpenMP reads this when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from trainer.interrupt import Interrupt
 
-from trainer.cli import main
+if __name__ == "__main__":
+    # Spinning threads are ruinous on shared cores; OpenMP reads this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    interrupt = Interrupt()
 
-sys.exit(main())
+    from trainer.cli import main
+
+    sys.exit(main(sys.argv[1:], interrupt))

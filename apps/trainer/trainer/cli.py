@@ -10,15 +10,14 @@ import argparse
 import json
 import logging
 import queue
-import select
-import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import Stopped, TrainerError, as_trainer_error
+from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Cancelled, Emit, Event, Failed, event_line, group_line
+from trainer.interrupt import Interrupt, Stopped
 from trainer.loop import Group
 from trainer.quote import make_quote, quote_line
 from trainer.session import Precision, Session, read_request
@@ -28,26 +27,6 @@ FINISHED, FAILED, CANCELLED = 0, 1, 3
 STATUS = {"finished": FINISHED, "failed": FAILED, "cancelled": CANCELLED}
 
 log = logging.getLogger("trainer")
-
-
-class Interrupt:
-    """Tells the loop to stop: after SIGTERM or SIGINT, or when nobody reads the events any more (the worker died)."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._reader = select.poll()
-        self._reader.register(sys.stdout.fileno(), 0)
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._ask)
-
-    def _ask(self, _signal: int, _frame: object) -> None:
-        self._asked = True
-
-    def check(self) -> None:
-        if self._asked:
-            raise Stopped
-        if any(state & (select.POLLERR | select.POLLNVAL) for _, state in self._reader.poll(0)):
-            raise BrokenPipeError("nobody reads the events")
 
 
 class Commands:
@@ -91,7 +70,7 @@ def _write(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str], interrupt: Interrupt) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train what the spec file says")
@@ -103,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         act = run_file if arguments.command == "run" else quote_file
-        return act(arguments.spec, arguments.precision, Interrupt())
+        return act(arguments.spec, arguments.precision, interrupt)
     except BrokenPipeError:
         log.error("nobody reads the events: stopped; the next attempt goes on from the last checkpoint")
         return FAILED

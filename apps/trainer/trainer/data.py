@@ -41,6 +41,8 @@ def encoder(base: Path, config: dict[str, Any] | Any, prompt_format: PromptForma
     if prompt_format == "chat" and template is None:
         raise TrainerError("trainer_bad_spec", "The base model has no chat template: choose prompt_format raw.")
     eos = end_token(config)
+    # one object a token number instead of one a token: a fifth of the memory of a large file
+    number = tuple(range(max(tokenizer.get_vocab_size(), eos + 1)))
 
     def encode(prompt: str, completion: str) -> Example:
         try:
@@ -49,7 +51,7 @@ def encoder(base: Path, config: dict[str, Any] | Any, prompt_format: PromptForma
             raise TrainerError("trainer_bad_data", str(error)) from error
         answer = encode_completion(tokenizer, completion, eos, needs_space(prompt, prompt_format))
         # a model needs one token to begin from, so an empty prompt begins after the end of another text
-        return Example(tuple(ids) or (eos,), tuple(answer))
+        return Example(tuple(number[i] for i in ids) or (eos,), tuple(number[i] for i in answer))
 
     return encode
 
@@ -62,12 +64,15 @@ def end_token(config: dict[str, Any]) -> int:
     return first
 
 
-def read_rows(path: Path, encode: Encode, max_length: int | None, longest: int) -> Rows:
+def read_rows(
+    path: Path, encode: Encode, max_length: int | None, longest: int, check: Callable[[], None] = lambda: None
+) -> Rows:
     """`max_length` None: the 95th percentile of the rows' lengths. `longest` is the base's own limit."""
     digest = hashlib.sha256()
     examples = []
     empty = 0
     for number, line in _lines(path, digest):
+        check()
         prompt, completion = _row(line, number, path)
         if completion.strip():
             examples.append(encode(prompt, completion))

@@ -25,10 +25,6 @@ class TrainerError(Exception):
         self.message = message
 
 
-class Stopped(Exception):
-    """Raised in the middle of a step when the process was told to stop."""
-
-
 def as_trainer_error(error: Exception) -> TrainerError:
     """Gives an exception from anywhere below the code and the words that fit it."""
     if isinstance(error, TrainerError):

@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 
 from trainer.batches import micro_batches
-from trainer.errors import Stopped, as_trainer_error
+from trainer.errors import as_trainer_error
 from trainer.events import Cancelled, Failed
+from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.lora import masks, noise
 from trainer.model import Model, Trained

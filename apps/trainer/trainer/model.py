@@ -123,7 +123,13 @@ class Model:
         return attend(q, k, v, packed.groups)
 
 
-def load_model(path: Path, device: torch.device, dtype: torch.dtype, product_dtype: torch.dtype | None = None) -> Model:
+def load_model(
+    path: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    product_dtype: torch.dtype | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Model:
     """`product_dtype`: what the linears of the layers are kept and multiplied in; everything else is `dtype`."""
     try:
         base = open_base(path)
@@ -136,6 +142,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype, product_dty
             stored.update({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
 
     def get(name: str) -> Tensor:
+        check()
         if name not in stored:
             raise TrainerError("trainer_bad_spec", f"The base model at {path} has no tensor {name}.")
         return stored[name].to(device, dtype)

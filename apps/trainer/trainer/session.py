@@ -13,8 +13,9 @@ from typing import Any, Literal
 import torch
 
 from trainer.data import encoder, read_rows
-from trainer.errors import Stopped, TrainerError, as_trainer_error
+from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Emit, Failed
+from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.loop import Group
 from trainer.lora import new_lora
@@ -81,7 +82,7 @@ class Session:
         if self._base is None or self.group is None:
             device = choose_device(spec.device)
             product_dtype = choose_product_dtype(self._precision, device)
-            model = load_model(spec.base_model.path, device, torch.float32, product_dtype)
+            model = load_model(spec.base_model.path, device, torch.float32, product_dtype, self._check)
             self._base = (spec.base_model.path, spec.device, model, device)
             self.group = Group(model, device, self._check)
         path, asked, model, device = self._base
@@ -92,11 +93,10 @@ class Session:
 
     def _job(self, spec: Spec, model: Model, device: torch.device, emit: Emit) -> Job:
         encode = encoder(spec.base_model.path, model.config, spec.prompt_format)
-        rows = read_rows(spec.train_file, encode, spec.training.max_length, model.max_length)
+        rows = read_rows(spec.train_file, encode, spec.training.max_length, model.max_length, self._check)
         validation = None
         if spec.validation_file is not None:
-            validation = read_rows(spec.validation_file, encode, rows.max_length, model.max_length)
-        self._check()
+            validation = read_rows(spec.validation_file, encode, rows.max_length, model.max_length, self._check)
         lora = new_lora(spec.adapter, model.config, spec.training.seed, device)
         return Job(spec, rows, validation, lora, emit, time.monotonic)
 
