@@ -1,7 +1,7 @@
-"""One contender as a process: loads the base, then takes one training step for each line it reads and answers with the step's
-seconds and loss. The parent lets the contenders take turns.
+"""One contender as a process: loads the base, then takes one training step for each line it reads and answers with the
+step's seconds and loss. The parent lets the contenders take turns.
 
-    contender.py own|own-unshared|peft|trl BASE BATCHES.json
+    contender.py own|own-unshared|own-bf16|peft|peft-bf16|trl BASE BATCHES.json
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def serve(step: Callable[[Batch], float], batches: list[Batch]) -> None:
         answer(time.perf_counter() - wall, time.process_time() - cpu, loss)
 
 
-def own(base: Path, share: bool) -> Callable[[Batch], float]:
+def own(base: Path, share: bool, products: torch.dtype) -> Callable[[Batch], float]:
     from trainer.lora import new_lora
     from trainer.model import Trained, load_model
     from trainer.packing import Example, pack
     from trainer.spec import AdapterSpec
 
     cpu = torch.device("cpu")
-    model = load_model(base, cpu, torch.float32)
+    model = load_model(base, cpu, torch.float32, products)
     lora = new_lora(AdapterSpec(RANK, ALPHA, 0.0, tuple(MODULES)), model.config, 0, cpu)
     parameter = torch.nn.Parameter(lora.flat)
     parameter.grad = lora.flat_grad
@@ -61,18 +61,18 @@ def own(base: Path, share: bool) -> Callable[[Batch], float]:
     return step
 
 
-def peft_model(base: Path) -> Any:
+def peft_model(base: Path, dtype: torch.dtype) -> Any:
     import peft
     import transformers
 
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MODULES, task_type="CAUSAL_LM")
     return peft.get_peft_model(model, config).train()
 
 
-def peft_loop(base: Path) -> Callable[[Batch], float]:
-    model = peft_model(base)
+def peft_loop(base: Path, dtype: torch.dtype) -> Callable[[Batch], float]:
+    model = peft_model(base, dtype)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
 
@@ -159,12 +159,13 @@ def trl(base: Path, batches: list[Batch]) -> None:
 def main() -> None:
     name, base, file = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     batches: list[Batch] = json.loads(file.read_text())
+    dtype = torch.bfloat16 if name.endswith("-bf16") else torch.float32
     if name == "trl":
         trl(base, batches)
-    elif name == "peft":
-        serve(peft_loop(base), batches)
+    elif name.startswith("peft"):
+        serve(peft_loop(base, dtype), batches)
     else:
-        serve(own(base, share=name == "own"), batches)
+        serve(own(base, name != "own-unshared", dtype), batches)
 
 
 if __name__ == "__main__":
