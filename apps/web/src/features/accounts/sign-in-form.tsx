@@ -4,13 +4,13 @@ import { Field, Input } from "@grove/ui/field";
 import { Notice } from "@grove/ui/states";
 import { signIn } from "next-auth/react";
 import { type FormEvent, useState } from "react";
-import { duration } from "@/features/shared/format";
+import { plural } from "@/features/shared/format";
 
 type Attempt = { state: "idle" } | { state: "busy" } | { state: "refused"; message: string };
 
 function explain(error: string): string {
   const wait = /^wait-(\d+)$/.exec(error)?.[1];
-  if (wait !== undefined) return `Too many wrong passwords for this account. Try again in ${duration(Number(wait))}.`;
+  if (wait !== undefined) return `Too many wrong passwords for this account. Try again in ${plural(Number(wait), "second")}.`;
   if (error === "CredentialsSignin") return "E-mail address or password is wrong.";
   return "Signing in did not work. Check that Grove's database is running, then try again.";
 }

@@ -62,6 +62,7 @@ function openai(input: SnippetInput): string {
     `    model=${JSON.stringify(input.adapterId ?? "")},${input.adapterId === null ? "  # empty: the base model itself" : ""}`,
     `    messages=[{"role": "user", "content": ${JSON.stringify(input.prompt)}}],`,
     "    max_tokens=64,",
+    "    temperature=0,",
     "    stream=True,",
     ")",
     "for chunk in stream:",
