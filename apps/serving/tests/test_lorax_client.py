@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import lorax
 import pytest
 from conftest import Served
 
-lorax = pytest.importorskip("lorax", reason="pip install --no-deps lorax-client==0.6.3, and aiohttp")
 
-
-def client(served: Served) -> lorax.Client:  # type: ignore[name-defined]
+def client(served: Served) -> lorax.Client:
     return lorax.Client(served.url, headers={"authorization": "Bearer pb_a"}, timeout=60)
 
 

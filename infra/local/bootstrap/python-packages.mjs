@@ -14,6 +14,7 @@ export function pythonPaths(repo) {
     /** there while pip works: what an interrupted pip leaves may look installed and be half copied */
     halfway: path.join(venv, ".grove-installing"),
     requirements: path.join(repo, "infra/local/requirements.txt"),
+    clients: path.join(repo, "infra/local/requirements-clients.txt"),
   };
 }
 
@@ -22,7 +23,7 @@ export function pythonPaths(repo) {
  * @param {string} version of the Python that makes the environment
  */
 export function pythonPackagesInputs(repo, version) {
-  return hashOf(repo, [pythonPaths(repo).requirements], [process.platform, process.arch, version]);
+  return hashOf(repo, [pythonPaths(repo).requirements, pythonPaths(repo).clients], [process.platform, process.arch, version]);
 }
 
 /**
@@ -76,15 +77,20 @@ export async function installPythonPackages({ run, layout, toolEnv, python }) {
       });
     }
     fs.writeFileSync(paths.halfway, "");
-    await runCommand(run, {
-      name: "pip install",
-      command: paths.python,
-      args: ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", paths.requirements],
-      cwd: repo,
-      env: toolEnv,
-      logFile,
-      limitMs: 30 * 60_000,
-    });
+    for (const list of [
+      ["-r", paths.requirements],
+      ["--no-deps", "-r", paths.clients],
+    ]) {
+      await runCommand(run, {
+        name: "pip install",
+        command: paths.python,
+        args: ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", ...list],
+        cwd: repo,
+        env: toolEnv,
+        logFile,
+        limitMs: 30 * 60_000,
+      });
+    }
     fs.rmSync(paths.halfway);
   });
   return plan === "keep" ? "pip install" : "new .venv, pip install";

@@ -11,6 +11,7 @@ function installedRepo() {
   fs.mkdirSync(path.dirname(paths.requirements), { recursive: true });
   fs.writeFileSync(paths.python, "");
   fs.writeFileSync(paths.requirements, "torch==2.13.0\n");
+  fs.writeFileSync(paths.clients, "lorax-client==0.6.3\n");
   fs.writeFileSync(paths.stamp, `${pythonPackagesInputs(repo, "3.11.7")}\n`);
   return { repo, paths };
 }
