@@ -83,8 +83,14 @@ test("a visitor is refused by every procedure but the two that a first visit nee
   const closed = Object.keys(appRouter._def.procedures).filter((name) => !open.has(name));
   expect(closed.length).toBeGreaterThan(20);
   for (const name of closed) {
-    const call = name.split(".").reduce<unknown>((at, key) => (typeof at === "function" || typeof at === "object" ? Reflect.get(Object(at), key) : at), caller);
-    const outcome = typeof call === "function" ? Promise.resolve(Reflect.apply(call, undefined, [undefined])) : Promise.resolve();
+    const call = name
+      .split(".")
+      .reduce<unknown>(
+        (at, key) => (typeof at === "function" || typeof at === "object" ? Reflect.get(Object(at), key) : at),
+        caller,
+      );
+    const outcome =
+      typeof call === "function" ? Promise.resolve(Reflect.apply(call, undefined, [undefined])) : Promise.resolve();
     await expect(outcome, name).rejects.toMatchObject({ code: "UNAUTHORIZED" });
   }
 });

@@ -10,7 +10,8 @@ type Attempt = { state: "idle" } | { state: "busy" } | { state: "refused"; messa
 
 function explain(error: string): string {
   const wait = /^wait-(\d+)$/.exec(error)?.[1];
-  if (wait !== undefined) return `Too many wrong passwords for this account. Try again in ${plural(Number(wait), "second")}.`;
+  if (wait !== undefined)
+    return `Too many wrong passwords for this account. Try again in ${plural(Number(wait), "second")}.`;
   if (error === "CredentialsSignin") return "E-mail address or password is wrong.";
   return "Signing in did not work. Check that Grove's database is running, then try again.";
 }
