@@ -92,6 +92,21 @@ def test_adapter_on_another_family_equals_peft(tmp_path: Path, weights: str) -> 
     torch.testing.assert_close(ours, reference(tmp_path / "base", tokens, tmp_path / "lora"), atol=5e-4, rtol=1e-3)
 
 
+def test_eight_bits_hold_four_bit_weights_exactly(tmp_path: Path) -> None:
+    write_model(tmp_path, four_bits=True)
+    tokens = list(range(60))
+    exact = logits_of(model_at(tmp_path, "fp32"), tokens, [60])
+    ours = logits_of(model_at(tmp_path, "int8"), tokens, [30, 1, 3, 5, 21])
+    assert (ours - exact).abs().max() < 0.01 * exact.std()
+
+
+def test_eight_bits_stay_near_other_weights(base: Path) -> None:
+    tokens = list(range(60))
+    exact = logits_of(model_at(base, "fp32"), tokens, [60])
+    ours = logits_of(model_at(base, "int8"), tokens, [60])
+    assert (ours - exact).pow(2).mean().sqrt() < 0.03 * exact.std()
+
+
 def test_unknown_family_and_rope_are_refused_by_name(tmp_path: Path) -> None:
     write_model(tmp_path / "a", model_type="gpt9")
     with pytest.raises(ModelError, match="gpt9"):

@@ -27,7 +27,7 @@ from serving.models.config import read_config
 from serving.models.weights import ModelWeights, load_weights
 
 STEPS = int(os.environ.get("GROVE_NEVER_WRONG_STEPS", "600"))
-TOLERANCE = {"fp32": 1e-3, "int8": 0.75}  # logits spread over about 8; another adapter is several units off
+TOLERANCE = 1e-3
 NAMES = 7
 
 
@@ -157,16 +157,29 @@ class Traffic:
         self.bench.finish()
 
 
-@pytest.mark.parametrize("weights", ["fp32", "int8"])
-def test_no_request_ever_gets_another_ones_weights(base: Path, tmp_path: Path, weights: str) -> None:
-    traffic = Traffic(base, tmp_path, weights, seed=1)
+def test_no_request_ever_gets_another_ones_weights(base: Path, tmp_path: Path) -> None:
+    traffic = Traffic(base, tmp_path, "fp32", seed=1)
     traffic.run(STEPS)
-    traffic.check(TOLERANCE[weights])
+    traffic.check(TOLERANCE)
     stats, engine = traffic.bench.engine.stats, traffic.bench.engine
-    print(f"\n{weights}: {traffic.checked} tokens, {traffic.near_ties} near-ties, worst gap {traffic.worst:.4f}")
+    print(f"\n{traffic.checked} tokens, {traffic.near_ties} near-ties, worst gap {traffic.worst:.6f}")
     assert traffic.checked > STEPS
     assert engine.bank.evictions > 5 and stats.cached_tokens > 100 and stats.max_batch_adapters == 3
     assert engine.pool.available == engine.pool.total and engine.scheduler._reserved == 0
+
+
+def test_eight_bit_answers_in_traffic_are_those_of_a_request_alone(base: Path, tmp_path: Path) -> None:
+    traffic = Traffic(base, tmp_path, "int8", seed=3)
+    traffic.run(STEPS // 3)
+    complete = 0
+    for request_id, request in traffic.asked.items():
+        answer = traffic.bench.logprobs(request_id)
+        if len(answer) == request.max_new_tokens:
+            alone = Bench(traffic.model)
+            alone.run(request)
+            assert alone.logprobs(request_id) == answer  # to the bit
+            complete += 1
+    assert complete > STEPS // 10
 
 
 def _stale_slot(traffic: Traffic) -> None:
@@ -203,4 +216,4 @@ def test_the_oracle_catches_broken_bookkeeping(
     fault(traffic)
     traffic.run(150)
     with pytest.raises(AssertionError, match="below the oracle's best"):
-        traffic.check(TOLERANCE["fp32"])
+        traffic.check(TOLERANCE)

@@ -66,7 +66,15 @@ def shapes(config: dict) -> dict[str, tuple[int, int]]:
     }
 
 
-def write_model(folder: Path, seed: int = 0, **changes: object) -> dict:
+def sixteen_levels(matrix: torch.Tensor) -> torch.Tensor:
+    """As a 4-bit file would hold it: each 32 weights between their least and largest in 15 steps."""
+    groups = matrix.reshape(-1, 32)
+    least, most = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
+    step = (most - least) / 15
+    return (((groups - least) / step).round() * step + least).view_as(matrix)
+
+
+def write_model(folder: Path, seed: int = 0, four_bits: bool = False, **changes: object) -> dict:
     """Weights large enough that the next token is rarely a near-tie."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**LLAMA, **changes}
@@ -93,6 +101,8 @@ def write_model(folder: Path, seed: int = 0, **changes: object) -> dict:
         if config["model_type"] == "qwen3":
             for norm in ("q_norm", "k_norm"):
                 tensors[f"{prefix}self_attn.{norm}.weight"] = 1 + 0.1 * torch.randn(head, generator=random)
+    if four_bits:
+        tensors = {name: sixteen_levels(t) if t.dim() == 2 else t for name, t in tensors.items()}
     save_file(tensors, str(folder / "model.safetensors"))
     (folder / "config.json").write_text(json.dumps(config))
     write_tokenizer(folder)
