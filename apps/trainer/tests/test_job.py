@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ def test_a_time_budget_ends_the_run_with_the_rate_near_zero(make_spec: MakeSpec)
     done = run.train()
     assert done.stopped_by == "max_seconds" and 100 <= done.seconds < 110
     assert run.of(StepDone)[-1].learning_rate < 0.1 * 0.01
+
+
+def test_the_manifest_holds_what_a_replay_needs(make_spec: MakeSpec, tmp_path: Path, tiny_base: Path) -> None:
+    spec = make_spec(max_steps=1)
+    Run(spec).train()
+    grove = json.loads((tmp_path / "adapter/grove.json").read_text())
+    assert grove["base_sha256"] == hashlib.sha256((tiny_base / "model.safetensors").read_bytes()).hexdigest()
+    assert grove["data_sha256"] == hashlib.sha256((tmp_path / "train.jsonl").read_bytes()).hexdigest()
+    assert (grove["training"]["seed"], grove["training"]["max_steps"]) == (7, 1)
+    assert grove["versions"]["torch"] == torch.__version__ and grove["hardware"]["device"] == "cpu"
 
 
 def test_max_steps_ends_the_run(make_spec: MakeSpec) -> None:

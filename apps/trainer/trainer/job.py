@@ -61,6 +61,7 @@ class Job:
         self._best: Tensor | None = None
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
         self._last_event = -math.inf
+        self.device = ""
         self._validation_count = 0 if validation is None else len(validation.examples)
 
     @property
@@ -77,6 +78,7 @@ class Job:
 
     def start(self, device: str) -> None:
         """Takes up the newest checkpoint, if there is one, and announces the run."""
+        self.device = device
         found, ignored = read_latest(self.spec.checkpoint_dir, self._fingerprint())
         for reason in ignored:
             self.emit(Warning("checkpoint_ignored", f"A checkpoint was not used: {reason}"))

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import platform
+from functools import lru_cache
+from pathlib import Path
 
+import torch
+from lora_py.base_model import open_base
 from lora_py.peft_files import CONFIG_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
 
 from trainer.events import Finished, StoppedBy
@@ -56,13 +62,7 @@ def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
         base_model=spec.base_model.id,
         use_rslora=spec.adapter.use_rslora,
     )
-    extra = {
-        "job_id": spec.job_id,
-        "data_sha256": job.train.sha256,
-        "max_length": job.train.max_length,
-        "training": dataclasses.asdict(spec.training),
-    }
-    sha256 = write_adapter(spec.output_dir, settings, job.lora.weights(), _card(job, stopped_by), extra)
+    sha256 = write_adapter(spec.output_dir, settings, job.lora.weights(), _card(job, stopped_by), _manifest(job))
     return Finished(
         steps=position.step,
         epochs=job.epochs_done,
@@ -74,6 +74,32 @@ def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
         bytes=sum((spec.output_dir / name).stat().st_size for name in (CONFIG_FILE, WEIGHTS_FILE)),
         stopped_by=stopped_by,
     )
+
+
+def _manifest(job: Job) -> dict[str, object]:
+    """What a replay needs to come to the same hash, and what it must be compared with."""
+    spec = job.spec
+    return {
+        "job_id": spec.job_id,
+        "base_sha256": base_sha256(spec.base_model.path),
+        "data_sha256": job.train.sha256,
+        "max_length": job.train.max_length,
+        "adapter": dataclasses.asdict(spec.adapter),
+        "training": dataclasses.asdict(spec.training),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "hardware": {"device": job.device, "machine": platform.machine()},
+    }
+
+
+@lru_cache
+def base_sha256(path: Path) -> str:
+    """Over the bytes of the base's weight files, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in open_base(path).weight_files:
+        with name.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _card(job: Job, stopped_by: StoppedBy) -> str:
