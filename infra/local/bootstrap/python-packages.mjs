@@ -23,7 +23,11 @@ export function pythonPaths(repo) {
  * @param {string} version of the Python that makes the environment
  */
 export function pythonPackagesInputs(repo, version) {
-  return hashOf(repo, [pythonPaths(repo).requirements, pythonPaths(repo).clients], [process.platform, process.arch, version]);
+  return hashOf(
+    repo,
+    [pythonPaths(repo).requirements, pythonPaths(repo).clients],
+    [process.platform, process.arch, version],
+  );
 }
 
 /**

@@ -41,7 +41,8 @@ def write_tiny_base(folder: Path, seed: int = 0, **changes: object) -> Path:
     generator = torch.Generator().manual_seed(seed)
 
     def random(*size: int) -> torch.Tensor:
-        return torch.randn(*size, generator=generator) / size[-1] ** 0.5
+        made: torch.Tensor = torch.randn(*size, generator=generator) / size[-1] ** 0.5
+        return made
 
     hidden = int(str(config["hidden_size"]))
     weights = {"model.embed_tokens.weight": random(260, hidden), "model.norm.weight": torch.ones(hidden)}
