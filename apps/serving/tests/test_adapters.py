@@ -158,6 +158,25 @@ def test_states_are_listed_by_tenant(served: Served) -> None:
     assert served.http.get("/adapters").json()["adapters"] == []
 
 
+def test_load_and_unload_by_hand(served: Served, tmp_path: Path) -> None:
+    write_lora(tmp_path / "lora", 71)
+    publish(served, tmp_path / "lora", "by-hand")
+    headers = {"authorization": "Bearer pb_a"}
+
+    def post(path: str, adapter_id: str, token: str = "pb_a") -> httpx.Response:
+        body = {"adapter_id": adapter_id}
+        return served.http.post(path, json=body, headers={"authorization": f"Bearer {token}"})
+
+    assert post("/adapters/load", "by-hand/1", "pb_b").status_code == 424
+    assert post("/adapters/load", "by-hand/1").json()["state"] == "ready"
+    assert served.generate(adapter_id="by-hand/1").status_code == 200
+    assert post("/adapters/unload", "by-hand/1").json() == {"unloaded": True}
+    assert post("/adapters/unload", "by-hand/1").json() == {"unloaded": False}
+    assert served.generate(adapter_id="by-hand/1").status_code == 200
+    assert post("/adapters/load", "nothing-here/1").status_code == 424
+    assert served.http.post("/adapters/load", json={}, headers=headers).status_code == 422
+
+
 def test_L11_many_more_adapters_than_slots_all_finish(served: Served, tmp_path: Path) -> None:
     for seed in range(12):
         write_lora(tmp_path / str(seed), 200 + seed, rank=2)

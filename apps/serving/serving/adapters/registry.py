@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -44,7 +44,6 @@ class Record:
     error: str = ""
     failures: int = 0
     failed_at: float = 0.0
-    users: int = field(default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from serving.server import info, native, score
+from serving.server import adapter_routes, info, native, score
 from serving.server.context import ClientGone, ServerContext, context_of
 from serving.server.errors import ApiError, BodyError, lorax_body, openai_body, openai_status
 from serving.server.openai import chat, completions, models
@@ -87,7 +87,9 @@ def make_app(context: ServerContext) -> Starlette:
         Route("/startup", info.health, methods=["GET"]),
         Route("/info", info.info, methods=["GET"]),
         Route("/metrics", info.metrics, methods=["GET"]),
-        Route("/adapters", info.adapters, methods=["GET"]),
+        Route("/adapters", adapter_routes.adapters, methods=["GET"]),
+        post("/adapters/load", adapter_routes.load),
+        post("/adapters/unload", adapter_routes.unload),
         Route("/v1/chat/completions", openai_route(chat.chat_completions), methods=["POST"]),
         Route("/v1/completions", openai_route(completions.completions), methods=["POST"]),
         Route("/v1/models", openai_route(models.list_models), methods=["GET"]),

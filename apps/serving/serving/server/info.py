@@ -1,15 +1,13 @@
-"""Routes that tell about the server: health, info, metrics, tokenize, adapters."""
+"""Routes that tell about the server: health, info, metrics, tokenize."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from serving.adapters.registry import Record
 from serving.engine.request import NewToken
 from serving.engine.request import Request as EngineRequest
 from serving.server.context import VERSION, ServerContext, context_of
@@ -87,32 +85,3 @@ async def tokenize(request: Request) -> Response:
     special = body.flag("add_special_tokens")
     pieces = context.codec.pieces(body.required_text("inputs"), True if special is None else special)
     return JSONResponse([{"id": i, "text": text, "start": a, "stop": b} for i, text, a, b in pieces])
-
-
-def _record_json(record: Record, resident: frozenset[str]) -> dict[str, Any]:
-    ref = record.ref
-    state = "resident" if record.state == "ready" and ref.sha256 in resident else record.state
-    return {
-        "id": ref.id,
-        "tenant": ref.tenant,
-        "sha256": ref.sha256,
-        "source": ref.source,
-        "prompt_format": ref.prompt_format,
-        "state": state,
-        "rank": record.rank,
-        "bytes": record.nbytes,
-        "hits": record.hits,
-        "loads": record.loads,
-        "load_seconds": round(record.load_seconds, 4),
-        "last_use": record.last_use,
-        "error": record.error or None,
-    }
-
-
-async def adapters(request: Request) -> Response:
-    """The gateway sees all; others see their own tenant's."""
-    context = context_of(request)
-    caller = context.caller(request)
-    resident = context.engine.bank.resident()
-    seen = [r for r in context.registry.records() if caller.trusted or r.ref.tenant == caller.tenant]
-    return JSONResponse({"adapters": [_record_json(record, resident) for record in seen]})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GIB = 1 << 30
+MAX_RANK = 256  # what the native kernel has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
     for name in ("adapter_slots", "max_rank", "max_concurrent_requests", "max_running", "step_tokens"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.max_rank > MAX_RANK:
+        parser.error(f"--max-rank must be at most {MAX_RANK}")
     return Settings(
         model=args.model,
         model_id=args.model_id or args.model.resolve().name,

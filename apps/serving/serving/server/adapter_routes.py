@@ -1,0 +1,71 @@
+"""Adapters by hand: which ones there are, load one before its first request, take one out of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.adapters.identity import AdapterRef
+from serving.adapters.registry import Record
+from serving.server.context import ServerContext, context_of
+from serving.server.errors import validation
+from serving.server.fields import read_body
+
+
+def _record_json(record: Record, resident: frozenset[str]) -> dict[str, Any]:
+    ref = record.ref
+    state = "resident" if record.state == "ready" and ref.sha256 in resident else record.state
+    return {
+        "id": ref.id,
+        "tenant": ref.tenant,
+        "sha256": ref.sha256,
+        "source": ref.source,
+        "prompt_format": ref.prompt_format,
+        "state": state,
+        "rank": record.rank,
+        "bytes": record.nbytes,
+        "hits": record.hits,
+        "loads": record.loads,
+        "load_seconds": round(record.load_seconds, 4),
+        "last_use": record.last_use,
+        "error": record.error or None,
+    }
+
+
+async def adapters(request: Request) -> Response:
+    """The gateway sees all; others see their own tenant's."""
+    context = context_of(request)
+    caller = context.caller(request)
+    resident = context.engine.bank.resident()
+    seen = [r for r in context.registry.records() if caller.trusted or r.ref.tenant == caller.tenant]
+    return JSONResponse({"adapters": [_record_json(record, resident) for record in seen]})
+
+
+async def _named(context: ServerContext, request: Request) -> AdapterRef:
+    body = await read_body(request)
+    adapter_id = body.required_text("adapter_id")
+    if not adapter_id:
+        raise validation("`adapter_id` cannot be empty", "adapter_id")
+    caller, header = context.caller(request), request.headers.get("x-grove-adapter")
+    return (await context.access.resolve(caller, (adapter_id,), body.text("adapter_source"), header))[0]
+
+
+def _told(context: ServerContext, ref: AdapterRef) -> dict[str, Any]:
+    resident = context.engine.bank.resident()
+    return next(_record_json(r, resident) for r in context.registry.records() if r.ref == ref)
+
+
+async def load(request: Request) -> Response:
+    """Answers when the adapter is in memory, or 424 with the reason why it can't be."""
+    context = context_of(request)
+    ref = await _named(context, request)
+    async with context.access.loaded([ref]):
+        return JSONResponse(_told(context, ref))
+
+
+async def unload(request: Request) -> Response:
+    """`unloaded` is false where it was not in memory or a request is using it. It loads again when asked for."""
+    context = context_of(request)
+    return JSONResponse({"unloaded": context.registry.unload(await _named(context, request))})
