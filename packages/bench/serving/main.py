@@ -127,7 +127,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the result here")
     parser.add_argument("--without-llama", action="store_true", help="leave llama.cpp out (nothing is installed)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each contender")
+    parser.add_argument("--rounds", type=int, help="turns of each contender in each case")
     args = parser.parse_args()
+    rounds = args.rounds or (2 if args.quick else 5)
     base = ROOT / ".data/models/smollm2-135m-instruct"
     ensure_default(base, lambda text: print(text, file=sys.stderr))
     config = json.loads((base / "config.json").read_text())
@@ -140,7 +142,7 @@ def main() -> None:
             make_gguf(fetch_gguf(root), root / "base-q8_0.gguf")
         contenders = [Contender(name, python, base, root, args.threads) for name, python in names.items()]
         try:
-            rows = summary(run(contenders, 2 if args.quick else 5), "grove-int8")
+            rows = summary(run(contenders, rounds), "grove-int8")
         finally:
             for contender in contenders:
                 contender.leave()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -37,11 +37,12 @@ def lorax_route(endpoint: Endpoint) -> Callable[[Request], Awaitable[ASGIApp]]:
         except BodyError as error:
             context.failed(error)
             return PlainTextResponse(error.message, status_code=error.status)
-        except ClientGone as error:
-            context.failed(error)
+        except (ClientGone, ClientDisconnect):
+            context.failed(ClientGone())
             return Response(status_code=499)
         except Exception:
             log.exception("request failed")
+            context.metrics.failure.add(err="generation")
             return JSONResponse({"error": "internal error", "error_type": "generation"}, status_code=500)
 
     return guarded
@@ -59,11 +60,12 @@ def openai_route(endpoint: Endpoint) -> Callable[[Request], Awaitable[ASGIApp]]:
             context.failed(error)
             as_api = ApiError(422 if error.status == 422 else error.status, "bad_request", error.message)
             return JSONResponse(openai_body(as_api), status_code=openai_status(as_api))
-        except ClientGone as error:
-            context.failed(error)
+        except (ClientGone, ClientDisconnect):
+            context.failed(ClientGone())
             return Response(status_code=499)
         except Exception:
             log.exception("request failed")
+            context.metrics.failure.add(err="generation")
             body = {"error": {"message": "internal error", "type": "server_error", "param": None, "code": "internal"}}
             return JSONResponse(body, status_code=500)
 

@@ -16,7 +16,7 @@ from serving.server.errors import lorax_body
 from serving.server.fields import Fields, read_body
 from serving.server.generate import Answer, Job, Prompt, Step
 from serving.server.params import GenerateParams, read_params
-from serving.server.sse import EventStream, Head, Source
+from serving.server.sse import Done, EventStream, Head, Source
 from serving.server.structured import MakeMask
 
 
@@ -181,12 +181,12 @@ async def _events(context: ServerContext, call: _Call) -> Source:
         async for step in steps:
             event: dict[str, Any] = {"token": token_json(context, step), "generated_text": None, "details": None}
             if step.last:
-                label = loaded[0].ref.id if loaded else ""
-                validated_s, total_s = call.validated - call.arrived, now() - call.arrived
-                context.metrics.answered(answer, validated_s, total_s, call.caller.tenant, label)
                 event["generated_text"] = _full_text(call, answer)
                 event["details"] = _stream_details(call, answer) if params.details else None
             yield event
+        label = loaded[0].ref.id if loaded else ""
+        validated_s, total_s = call.validated - call.arrived, now() - call.arrived
+        yield Done(lambda: context.metrics.answered(answer, validated_s, total_s, call.caller.tenant, label))
 
 
 def _stream_details(call: _Call, answer: Answer) -> dict[str, Any]:

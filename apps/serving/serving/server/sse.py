@@ -24,7 +24,14 @@ class Head:
     headers: dict[str, str]
 
 
-Item = Head | dict[str, Any] | str
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The last item of a source: everything was sent, and this counts it."""
+
+    count: Callable[[], None]
+
+
+Item = Head | Done | dict[str, Any] | str
 Source = AsyncGenerator[Item, None]
 
 
@@ -45,6 +52,7 @@ class EventStream:
         self._source = source
         self._error_body = error_body
         self._failed = failed
+        self._counted = False  # a request is counted once, however its end and its client's leaving fall together
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def until_gone() -> None:
@@ -56,7 +64,7 @@ class EventStream:
             await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
             if pump.done():
                 pump.result()
-            else:
+            elif not self._counted:
                 self._failed(ClientGone())
         finally:
             for task in (pump, gone):
@@ -91,12 +99,16 @@ class EventStream:
                     item = step.result()
                     if isinstance(item, Head):
                         await begin(item.headers)
+                    elif isinstance(item, Done):
+                        item.count()
+                        self._counted = True
                     else:
                         await write(data_line(item))
             except StopAsyncIteration:
                 pass
             except ApiError as error:
                 self._failed(error)
+                self._counted = True
                 if not begun:
                     await begin({})
                 await write(data_line(self._error_body(error)))

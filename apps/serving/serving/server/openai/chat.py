@@ -26,7 +26,7 @@ from serving.server.openai.run import (
     usage,
 )
 from serving.server.openai.stops import HoldBack, trimmed
-from serving.server.sse import EventStream, Head, Source
+from serving.server.sse import Done, EventStream, Head, Source
 
 Messages = list[dict[str, Any]]
 
@@ -91,11 +91,11 @@ async def _stream(call: Call, messages: Messages) -> Source:
                 if text or (params.logprobs and not step.special):
                     logprobs = chat_logprobs(context, [step]) if params.logprobs else None
                     yield _chunk(call, {"content": text}, None, logprobs)
-        counted(call, answer, loaded, now())
         yield _chunk(call, {}, finish_reason(answer))
         if params.include_usage:
             yield {**_chunk(call, {}, None), "choices": [], "usage": usage(len(prompt.ids), [answer])}
         yield "[DONE]"
+        yield Done(lambda: counted(call, answer, loaded, now()))
 
 
 async def chat_completions(request: Request) -> Response | EventStream:

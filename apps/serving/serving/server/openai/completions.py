@@ -26,7 +26,7 @@ from serving.server.openai.run import (
     usage,
 )
 from serving.server.openai.stops import HoldBack, trimmed
-from serving.server.sse import EventStream, Head, Source
+from serving.server.sse import Done, EventStream, Head, Source
 
 MAX_PROMPTS = 64
 
@@ -113,11 +113,11 @@ async def _stream(call: Call, prompt: Prompt, echo: bool) -> Source:
                 offset += len(step.visible)
                 if text or logprobs:
                     yield _chunk(call, text, None, logprobs)
-        counted(call, answer, loaded, now())
         yield _chunk(call, "", finish_reason(answer))
         if params.include_usage:
             yield {**_chunk(call, "", None), "choices": [], "usage": usage(len(prompt.ids), [answer])}
         yield "[DONE]"
+        yield Done(lambda: counted(call, answer, loaded, now()))
 
 
 async def completions(request: Request) -> Response | EventStream:
