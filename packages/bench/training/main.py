@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from lora_py.base_model import ensure_default
 from lora_py.prompts import load_tokenizer
+from trainer.packing import Example, shared_prefix
+from trainer.session import choose_product_dtype
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -93,6 +95,10 @@ def summary(steps: list[Step], tokens: list[int], ours: list[Step]) -> dict[str,
     }
 
 
+def examples(batch: Any) -> list[Example]:
+    return [Example(tuple(prompt), tuple(completion)) for prompt, completion in batch]
+
+
 def peer_environment() -> None:
     """TRL in an environment of its own, on top of the packages that we have."""
     if (PEER_ENV / "ready").exists():
@@ -134,9 +140,13 @@ def main() -> None:
     results: dict[str, Any] = {"threads": torch.get_num_threads(), "rounds": rounds}
 
     templated = batches(ROOT, encode, eos, rounds + 1, 8, template=True)
-    more = [] if arguments.quick else ["own-unshared", "own-bf16", "peft-bf16"]
+    fast = choose_product_dtype("auto", torch.device("cpu")) == torch.bfloat16
+    more = (["own-bf16", "peft-bf16"] if fast else []) + ([] if arguments.quick else ["own-unshared"])
     results["common_template"] = race(["own", "peft", "trl", *more], base, templated, rounds)
-    show("8 rows a step behind a common template", results["common_template"])
+    shares = [(shared_prefix(rows), sum(row.length for row in rows) / len(rows)) for rows in map(examples, templated)]
+    prefix, length = (statistics.mean(values) for values in zip(*shares, strict=True))
+    results["common_template_tokens"] = {"shared": prefix, "row": length}
+    show(f"8 rows a step, {prefix:.0f} of {length:.0f} tokens a common template", results["common_template"])
     plain = batches(ROOT, encode, eos, rounds + 1, 16, template=False)
     results["no_template"] = race(["own", "peft"], base, plain, rounds)
     show("16 rows a step with nothing in common", results["no_template"])
