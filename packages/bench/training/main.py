@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--base", type=Path, default=ROOT / ".data/models/smollm2-135m-instruct")
     arguments = parser.parse_args()
-    rounds = 5 if arguments.quick else 20
+    rounds = 4 if arguments.quick else 20
     base = ensure_default(arguments.base, lambda text: print(text, file=sys.stderr)).path
     peer_environment()
 
@@ -141,7 +141,9 @@ def main() -> None:
 
     templated = batches(ROOT, encode, eos, rounds + 1, 8, template=True)
     fast = choose_product_dtype("auto", torch.device("cpu")) == torch.bfloat16
-    more = (["own-bf16", "peft-bf16"] if fast else []) + ([] if arguments.quick else ["own-unshared"])
+    more = ["own-bf16"] if fast else []
+    if not arguments.quick:
+        more += ["own-unshared", *(["peft-bf16"] if fast else [])]
     results["common_template"] = race(["own", "peft", "trl", *more], base, templated, rounds)
     shares = [(shared_prefix(rows), sum(row.length for row in rows) / len(rows)) for rows in map(examples, templated)]
     prefix, length = (statistics.mean(values) for values in zip(*shares, strict=True))
