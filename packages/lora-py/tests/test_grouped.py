@@ -109,5 +109,7 @@ def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch,
 def test_build_command_prints_the_library(tmp_path: Path) -> None:
     if load_library() is None:
         pytest.skip("no C++ compiler")
-    done = subprocess.run([sys.executable, "-m", "lora_py.kernels"], capture_output=True, text=True, check=True)
+    here = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "lora_py.kernels"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here)
     assert Path(done.stdout.strip()).exists()
