@@ -145,7 +145,7 @@ class Generator:
         return answer
 
     async def best_of(self, job: Job, count: int, seed: int | None) -> list[Answer]:
-        """`count` answers to one prompt, the best (mean log-probability) first. They share the prompt's cached blocks."""
+        """`count` answers to one prompt, the best (mean log-probability) first. They share the prompt's blocks."""
         if count == 1:
             return [await self.complete(job, seed)]
         jobs = []
