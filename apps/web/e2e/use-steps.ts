@@ -142,6 +142,19 @@ export const useSteps: Step[] = [
     },
   },
   {
+    name: "each list shows what was made, and leads to it",
+    run: async ({ page, shot }) => {
+      for (const stage of ["datasets", "jobs", "adapters", "evals"]) {
+        await page.goto(`${WEB_URL}/${stage}`);
+        const row = page.getByRole("table").locator(`a[href^="/${stage}/"]`).first();
+        await row.waitFor();
+        await shot(`list-${stage}`);
+        await row.click();
+        await page.waitForURL(new RegExp(`/${stage}/[^/]+$`));
+      }
+    },
+  },
+  {
     name: "usage counts all of it",
     run: async ({ page, shot }) => {
       await page.goto(`${WEB_URL}/usage`);

@@ -6,7 +6,7 @@ import superjson from "superjson";
 import { afterEach, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { appRouter } from "./router.ts";
-import { orgProcedure, orThrow, publicProcedure, router } from "./trpc.ts";
+import { listInput, orgProcedure, orThrow, publicProcedure, router } from "./trpc.ts";
 
 const services = createServices(
   loadCoreSettings({
@@ -93,4 +93,11 @@ test("a visitor is refused by every procedure but the two that a first visit nee
       typeof call === "function" ? Promise.resolve(Reflect.apply(call, undefined, [undefined])) : Promise.resolve();
     await expect(outcome, name).rejects.toMatchObject({ code: "UNAUTHORIZED" });
   }
+});
+
+test("a list takes what tRPC's infinite query sends, and core gets a page", () => {
+  const cursor = "0190f0f0-0000-7000-8000-000000000000";
+  expect(listInput.parse({ limit: 10, direction: "forward", cursor })).toEqual({ limit: 10, cursor });
+  expect(listInput.parse({ direction: "forward" })).toEqual({ limit: 25 });
+  expect(listInput.safeParse({ direction: "backward" }).success).toBe(false);
 });

@@ -1,4 +1,5 @@
 import { errorTable, type Failure, isErrorCode, type Result } from "@grove/contracts/errors";
+import { pageInput } from "@grove/contracts/pages";
 import { initTRPC, TRPCError } from "@trpc/server";
 import superjson from "superjson";
 import { z } from "zod";
@@ -63,3 +64,8 @@ export function orThrow<T>(result: Result<T>): T {
   const cause = new ExpectedFailure(result);
   throw new TRPCError({ code: errorTable[result.code].trpc, message: result.message, cause });
 }
+
+/** A cursor page as tRPC's infinite query asks for it: it adds the direction it scrolls in, and ours go forward only. */
+export const listInput = pageInput
+  .extend({ direction: z.literal("forward").optional() })
+  .transform(({ direction: _, ...page }) => page);

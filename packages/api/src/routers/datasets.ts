@@ -1,10 +1,10 @@
 import { previewTemplateInput, uploadDatasetInput } from "@grove/contracts/datasets";
-import { byId, pageInput } from "@grove/contracts/pages";
+import { byId } from "@grove/contracts/pages";
 import { deleteDataset, getDataset, listDatasets } from "@grove/core/datasets/read";
 import { previewTemplate } from "@grove/core/datasets/template";
 import { uploadDataset } from "@grove/core/datasets/upload-dataset";
 import { z } from "zod";
-import { orgProcedure, orThrow, router } from "../trpc.ts";
+import { listInput, orgProcedure, orThrow, router } from "../trpc.ts";
 
 /** Small files as text, for scripts that speak tRPC; files of any size go through the upload route as a stream. */
 const createFromTextInput = uploadDatasetInput.extend({ text: z.string().min(1, "The file is empty.").max(4_000_000) });
@@ -14,7 +14,7 @@ async function* utf8(text: string): AsyncGenerator<Uint8Array> {
 }
 
 export const datasetsRouter = router({
-  list: orgProcedure.input(pageInput).query(({ ctx, input }) => listDatasets(ctx.org, input)),
+  list: orgProcedure.input(listInput).query(({ ctx, input }) => listDatasets(ctx.org, input)),
   get: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await getDataset(ctx.org, input.id))),
   createFromText: orgProcedure
     .input(createFromTextInput)

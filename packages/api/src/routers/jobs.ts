@@ -1,13 +1,13 @@
 import { createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
-import { byId, pageInput } from "@grove/contracts/pages";
+import { byId } from "@grove/contracts/pages";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
 import { createJob, quoteJob } from "@grove/core/jobs/create-job";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
-import { orgProcedure, orThrow, router } from "../trpc.ts";
+import { listInput, orgProcedure, orThrow, router } from "../trpc.ts";
 
 export const jobsRouter = router({
-  list: orgProcedure.input(pageInput).query(({ ctx, input }) => listJobs(ctx.org, input)),
+  list: orgProcedure.input(listInput).query(({ ctx, input }) => listJobs(ctx.org, input)),
   get: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await getJob(ctx.org, input.id))),
   events: orgProcedure.input(jobEventsInput).query(({ ctx, input }) => listJobEvents(ctx.org, input)),
   log: orgProcedure.input(byId).query(async ({ ctx, input }) => orThrow(await readJobLog(ctx.org, input.id))),
