@@ -24,15 +24,7 @@ const config: NextConfig = {
     "@grove/ui",
   ],
   // native modules and drivers that must stay as node finds them
-  serverExternalPackages: [
-    "pg",
-    "bullmq",
-    "ioredis",
-    "@duckdb/node-api",
-    "@node-rs/argon2",
-    "@prisma/client",
-    "@prisma/adapter-pg",
-  ],
+  serverExternalPackages: ["pg", "bullmq", "ioredis", "@node-rs/argon2", "@prisma/client", "@prisma/adapter-pg"],
   allowedDevOrigins: ["127.0.0.1", "localhost"],
   rewrites: async () => [{ source: "/favicon.ico", destination: "/icon.svg" }],
   headers: async () => [{ source: "/:path*", headers: securityHeaders }],
