@@ -107,7 +107,7 @@ export const trainSteps: Step[] = [
         .first()
         .click();
       await page.waitForURL(/\/adapters\/kinds/);
-      await page.getByText("SHA-256").waitFor();
+      await page.getByText("SHA-256", { exact: true }).waitFor();
       found.adapterId = ((await page.getByText(/^kinds\/\d+ on /).textContent()) ?? "").split(" ")[0] ?? "";
       await shot("adapter");
       const zip = await context.request.get(`${WEB_URL}/api/adapters/${found.adapterId}/download`);
