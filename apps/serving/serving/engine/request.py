@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lora_py.grouped import PackedAdapter
 
@@ -20,6 +20,11 @@ class Sampling:
     presence_penalty: float = 0.0
     watermark: bool = False
     seed: int = 0
+
+
+Finish = Literal["length", "eos_token", "deadline"]
+# overloaded: the waiting queue is full; draining: the engine takes in nothing more; both are said at once.
+FailCode = Literal["failed", "deadline", "overloaded", "draining", "too_large"]
 
 
 class TokenMask(Protocol):
@@ -53,6 +58,8 @@ class Request:
     prompt_logprobs: bool = False
     continuations: tuple[tuple[int, ...], ...] = ()  # not empty: score these after the prompt and generate nothing
     mask: TokenMask | None = None
+    priority: int = 0  # higher runs first
+    deadline: float | None = None  # on the engine's clock; Failed("deadline") before its first token, cut off after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class NewToken:
     token: int
     logprob: float
     alternatives: tuple[tuple[int, float], ...]
-    finish: str | None  # "length" or "eos_token" on the last one
+    finish: Finish | None  # on the last one; "deadline" says that the answer was cut off there
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Scores:
 class Failed:
     request_id: int
     message: str
+    code: FailCode = "failed"
 
 
 Event = PromptDone | NewToken | Scores | Failed

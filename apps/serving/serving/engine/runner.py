@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from serving.engine.request import Event, NewToken, PromptDone, Scores
+from serving.engine.request import Event, Finish, NewToken, PromptDone, Scores
 from serving.engine.sampler import draw, penalized, watermarked
 from serving.engine.scheduler import Scheduler, Work
 from serving.engine.sequence import Sequence
@@ -93,7 +93,7 @@ class Runner:
             alternatives = tuple(zip(indices.tolist(), (values - norm).tolist(), strict=True))
         sequence.produced.append(token)
         sequence.tokens.append(token)
-        finish = None
+        finish: Finish | None = None
         if len(sequence.produced) >= request.max_new_tokens:
             finish = "length"
         elif token in request.eos_ids:
