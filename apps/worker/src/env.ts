@@ -8,6 +8,7 @@ export type WorkerEnv = {
   lockMs: number;
   staleMs: number;
   sweepMs: number;
+  trainerJobs: number;
 };
 
 const milliseconds = z.coerce.number().int().min(500).max(3_600_000);
@@ -16,6 +17,7 @@ const workerEnv = z.object({
   GROVE_WORKER_LOCK_MS: milliseconds.default(30_000), // how long the message of a lost worker stays unseen
   GROVE_WORKER_STALE_MS: milliseconds.default(15_000), // a running job without a beat for that long has lost its worker
   GROVE_WORKER_SWEEP_MS: milliseconds.default(5_000),
+  GROVE_TRAINER_JOBS: z.coerce.number().int().min(1).max(64).default(4), // jobs that share one base and one step
 });
 
 export function loadEnv(): WorkerEnv {
@@ -27,5 +29,6 @@ export function loadEnv(): WorkerEnv {
     lockMs: own.GROVE_WORKER_LOCK_MS,
     staleMs: own.GROVE_WORKER_STALE_MS,
     sweepMs: own.GROVE_WORKER_SWEEP_MS,
+    trainerJobs: own.GROVE_TRAINER_JOBS,
   };
 }

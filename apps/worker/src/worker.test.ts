@@ -108,7 +108,7 @@ test("kill -9 of the worker in mid-training: its trainer ends, another worker go
   const events = async () =>
     (await listJobEvents(world.ctx, { jobId: id, afterSeq: 0, limit: 2000 })).map((row) => JSON.stringify(row.event));
   await waitFor(async () => (await events()).some((event) => event.includes('"checkpoint"')));
-  const { pid } = JSON.parse(readFileSync(workFolder(world.services.settings, id).childFile, "utf8"));
+  const { pid } = JSON.parse(readFileSync(workFolder(world.services.settings, id).trainerFile, "utf8"));
   first.kill("SIGKILL");
   await waitFor(async () => !isAlive(pid), 10); // not left behind
 

@@ -1,6 +1,7 @@
 import { datasetIngest, evalRun, finetuneRun } from "@grove/contracts/messages";
 import type { Services } from "@grove/core/context";
 import { removeOldWorkFolders, sweep } from "@grove/core/jobs/sweep";
+import { Trainers } from "@grove/core/jobs/trainers";
 import type { QueueSettings } from "@grove/queue";
 import { type Consumer, consume } from "@grove/queue/consume";
 import { datasetIngestHandler } from "./handlers/datasets/dataset-ingest.ts";
@@ -11,6 +12,7 @@ export type WorkerOptions = {
   lockMs: number;
   staleMs: number;
   sweepMs: number;
+  trainerJobs: number; // jobs that train at once
   onError: (where: string, error: unknown) => void;
 };
 export type RunningWorker = { isRunning: () => boolean; stop: () => Promise<void> };
@@ -25,13 +27,15 @@ export async function startWorker(services: Services, options: WorkerOptions): P
     onError: (error: Error) => options.onError(where, error),
   });
 
+  const trainers = new Trainers({ python: services.settings.python, most: options.trainerJobs });
+
   await removeOldWorkFolders(services);
   const sweeping = every(options.sweepMs, () =>
     sweep(services, options.staleMs).catch((error: unknown) => options.onError("sweep", error)),
   );
   const consumers: Consumer[] = [
     consume(queue, datasetIngest, datasetIngestHandler(services), as("dataset-ingest", 2)),
-    consume(queue, finetuneRun, finetuneRunHandler(services), as("finetune-run", 1)),
+    consume(queue, finetuneRun, finetuneRunHandler(services, trainers), as("finetune-run", options.trainerJobs)),
     consume(queue, evalRun, evalRunHandler(services), as("eval-run", 1)),
   ];
   return {

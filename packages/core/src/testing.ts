@@ -12,6 +12,7 @@ import { type CoreSettings, closeServices, createServices, type OrgCtx, type Ser
 import { ingestDataset } from "./datasets/ingest.ts";
 import { getDataset } from "./datasets/read.ts";
 import { uploadDataset } from "./datasets/upload-dataset.ts";
+import { Trainers } from "./jobs/trainers.ts";
 
 export type TestWorld = {
   services: Services;
@@ -92,6 +93,11 @@ export async function readyDataset(world: TestWorld, fileName: string, content: 
   const read = await getDataset(world.ctx, uploaded.value.id);
   if (!read.ok || read.value.status !== "ready") throw new Error(JSON.stringify(read));
   return read.value;
+}
+
+/** A trainer that nobody shares. */
+export function alone(services: Services): Trainers {
+  return new Trainers({ python: services.settings.python, most: 1 });
 }
 
 /** Small sums: 40 rows to train on, 8 to validate, in the columns `sum`, `answer` and `split`. */

@@ -8,7 +8,7 @@ import type { DatasetView } from "@grove/contracts/datasets";
 import { createJobInput, type JobView } from "@grove/contracts/jobs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Services } from "../context.ts";
-import { createTestWorld, readyDataset, sums, type TestWorld } from "../testing.ts";
+import { alone, createTestWorld, readyDataset, sums, type TestWorld } from "../testing.ts";
 import { createJob } from "./create-job.ts";
 import { getJob, readJobLog } from "./read.ts";
 import { runJob } from "./run-job.ts";
@@ -33,9 +33,12 @@ async function newJob(repository = "faults"): Promise<JobView> {
   return job.value;
 }
 
+/** `say EVENT` writes a line as the trainer does for the job whose folder its spec file is in. */
+const SAY = 'say() { echo "{\\"job_id\\":\\"$(basename "$(dirname "$SPEC")")\\",\\"event\\":$1}"; }; SPEC=$5';
+
 function scripted(name: string, script: string): Services {
   const python = join(world.folder, name);
-  writeFileSync(python, `#!/bin/sh\n${script}\n`);
+  writeFileSync(python, `#!/bin/sh\n${SAY}\n${script}\n`);
   chmodSync(python, 0o755);
   return { ...world.services, settings: { ...world.services.settings, python } };
 }
@@ -45,7 +48,7 @@ async function runToEnd(services: Services, job: JobView): Promise<JobView> {
   for (let i = 0; i < 10; i++) {
     const view = await read(job.id);
     if (view.status !== "queued") return view;
-    await runJob(services, { jobId: job.id, attempt: view.attempt }, never);
+    await runJob(services, alone(services), { jobId: job.id, attempt: view.attempt }, never);
   }
   throw new Error("the job goes round for ever");
 }
@@ -69,42 +72,42 @@ test.each([
   ["writes nonsense", "echo Segmentation fault", "trainer_failed", 1, "Segmentation fault"],
   [
     "runs out of memory",
-    'echo \'{"event":"failed","code":"trainer_out_of_memory","message":"Lower the batch size."}\'; exit 1',
+    'say \'{"event":"failed","code":"trainer_out_of_memory","message":"Lower the batch size."}\'; exit 1',
     "trainer_out_of_memory",
     1,
     "Lower the batch size.",
   ],
   [
     "diverges",
-    'echo \'{"event":"failed","code":"trainer_diverged","message":"Lower the learning rate."}\'; exit 1',
+    'say \'{"event":"failed","code":"trainer_diverged","message":"Lower the learning rate."}\'; exit 1',
     "trainer_diverged",
     1,
     "Lower the learning rate.",
   ],
   [
     "fills the disk",
-    'echo \'{"event":"failed","code":"trainer_disk_full","message":"Free some space."}\'; exit 1',
+    'say \'{"event":"failed","code":"trainer_disk_full","message":"Free some space."}\'; exit 1',
     "trainer_disk_full",
     1,
     "Free some space.",
   ],
   [
     "refuses the spec",
-    'echo \'{"event":"failed","code":"trainer_bad_spec","message":"rank is wrong."}\'; exit 1',
+    'say \'{"event":"failed","code":"trainer_bad_spec","message":"rank is wrong."}\'; exit 1',
     "trainer_bad_spec",
     1,
     "rank is wrong.",
   ],
   [
     "refuses the data",
-    'echo \'{"event":"failed","code":"trainer_bad_data","message":"Nothing to train on."}\'; exit 1',
+    'say \'{"event":"failed","code":"trainer_bad_data","message":"Nothing to train on."}\'; exit 1',
     "trainer_bad_data",
     1,
     "Nothing to train on.",
   ],
   [
     "breaks each time",
-    'echo \'{"event":"failed","code":"trainer_failed","message":"Unforeseen."}\'; exit 1',
+    'say \'{"event":"failed","code":"trainer_failed","message":"Unforeseen."}\'; exit 1',
     "trainer_failed",
     3,
     "Unforeseen.",
@@ -132,7 +135,7 @@ test("a python that is not there ends the job with its name", async () => {
 
 test("an adapter folder without the hash that was reported is not published", async () => {
   const event = finishedEvent("0".repeat(64));
-  const job = await runToEnd(scripted("liar", `echo '${event}'`), await newJob());
+  const job = await runToEnd(scripted("liar", `say '${event}'`), await newJob());
   expect(job).toMatchObject({ status: "failed", error: { code: "trainer_failed" }, adapterId: null });
 });
 
@@ -140,11 +143,11 @@ test("a worker that is told to stop hands its job back, and no attempt is counte
   const job = await newJob();
   const stop = new AbortController();
   const cancelled = JSON.stringify({ event: "cancelled", step: 0, tokens: 0, seconds: 0 });
-  const running = runJob(
-    scripted("patient", `trap 'echo ${JSON.stringify(cancelled)}; exit 3' TERM\nwhile :; do sleep 0.05; done`),
-    { jobId: job.id, attempt: 1 },
-    stop.signal,
+  const services = scripted(
+    "patient",
+    `trap 'say ${JSON.stringify(cancelled)}; exit 3' TERM\nwhile :; do sleep 0.05; done`,
   );
+  const running = runJob(services, alone(services), { jobId: job.id, attempt: 1 }, stop.signal);
   while ((await read(job.id)).status !== "training") await sleep(20);
   await sleep(100);
   stop.abort();
@@ -188,7 +191,7 @@ function writeAdapter(jobId: string): void {
 }
 
 test("jobs that finish at once in one repository get versions without a gap, and one bill each", async () => {
-  const services = scripted("finisher", `echo '${finishedEvent(sha256)}'`);
+  const services = scripted("finisher", `say '${finishedEvent(sha256)}'`);
   const jobs = await Promise.all(Array.from({ length: 6 }, () => newJob("race")));
   for (const job of jobs) writeAdapter(job.id);
   await Promise.all(jobs.map((job) => runToEnd(services, job)));
@@ -211,7 +214,7 @@ test("the job of a lost worker goes back to the queue; its late worker can chang
   await sweep(world.services, 10_000);
   expect(await read(job.id)).toMatchObject({ status: "queued", attempt: 2 });
   expect(await moveJob(world.services.db, job.id, { from: ["preparing"], to: "training", attempt: 1 })).toBe(false);
-  await runJob(world.services, { jobId: job.id, attempt: 1 }, never); // the old message, delivered again
+  await runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never); // the old message, delivered again
   expect(await read(job.id)).toMatchObject({ status: "queued", attempt: 2 });
 });
 

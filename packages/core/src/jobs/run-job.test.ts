@@ -8,11 +8,12 @@ import { trainerEvent } from "@grove/contracts/trainer";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openAdapterFile } from "../adapters/files.ts";
 import { getAdapter } from "../adapters/read.ts";
-import { createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
+import { alone, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
 import { cancelJob } from "./cancel-job.ts";
 import { createJob, quoteJob } from "./create-job.ts";
 import { getJob, listJobEvents, readJobLog } from "./read.ts";
 import { runJob } from "./run-job.ts";
+import { Trainers } from "./trainers.ts";
 import { workFolder } from "./work-folder.ts";
 
 let world: TestWorld;
@@ -51,7 +52,7 @@ test("a job goes from rows to a published adapter, with its events, its log and 
   const quote = await quoteJob(world.ctx, input());
   const job = await created(input());
   expect(job).toMatchObject({ status: "queued", attempt: 1, name: "sums", repository: "sums", adapterId: null });
-  await runJob(world.services, { jobId: job.id, attempt: 1 }, never);
+  await runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
   const done = await read(job.id);
   expect(done.error).toBeNull();
   expect(done).toMatchObject({ status: "succeeded", adapterId: "sums/1", progress: { step: 10, totalSteps: 10 } });
@@ -85,7 +86,7 @@ test("a job goes from rows to a published adapter, with its events, its log and 
   expect(await getAdapter(world.otherCtx, "sums/1")).toMatchObject({ ok: false, code: "adapter_not_found" });
   expect(existsSync(workFolder(world.services.settings, job.id).path)).toBe(false);
 
-  await runJob(world.services, { jobId: job.id, attempt: 1 }, never); // delivered twice
+  await runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never); // delivered twice
   expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
   expect(await cancelJob(world.ctx, job.id)).toMatchObject({ ok: false, code: "job_not_cancellable" });
 }, 60_000);
@@ -104,8 +105,8 @@ async function eventOf(jobId: string, name: string) {
   return rows.map((row) => trainerEvent.parse(row.event)).findLast((event) => event.event === name);
 }
 
-function childPid(jobId: string): number {
-  const { pid } = JSON.parse(readFileSync(workFolder(world.services.settings, jobId).childFile, "utf8"));
+function trainerPid(jobId: string): number {
+  const { pid } = JSON.parse(readFileSync(workFolder(world.services.settings, jobId).trainerFile, "utf8"));
   return pid;
 }
 
@@ -120,9 +121,9 @@ function isAlive(pid: number): boolean {
 
 test("a running job is cancelled within 5 seconds, its trainer is gone, and nothing is billed", async () => {
   const job = await created(input({ epochs: 1000 }));
-  const running = runJob(world.services, { jobId: job.id, attempt: 1 }, never);
+  const running = runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
   await waitFor(() => eventOf(job.id, "step"));
-  const pid = childPid(job.id);
+  const pid = trainerPid(job.id);
   const asked = Date.now();
   expect(await cancelJob(world.ctx, job.id)).toMatchObject({ ok: true, value: { cancelRequested: true } });
   await running;
@@ -136,16 +137,16 @@ test("a running job is cancelled within 5 seconds, its trainer is gone, and noth
 test("a trainer that is killed goes on from its checkpoint in the next attempt, and is billed once, for what the quote said", async () => {
   const job = await created(input({ epochs: 30, checkpointEverySteps: 10 }));
   const quote = await quoteJob(world.ctx, input({ epochs: 30, checkpointEverySteps: 10 }));
-  const first = runJob(world.services, { jobId: job.id, attempt: 1 }, never);
+  const first = runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
   await waitFor(() => eventOf(job.id, "checkpoint"));
-  process.kill(childPid(job.id), "SIGKILL");
+  process.kill(trainerPid(job.id), "SIGKILL");
   await first;
   expect(await read(job.id)).toMatchObject({ status: "queued", attempt: 2, error: null });
   expect(await eventOf(job.id, "warning")).toMatchObject({
     code: "trainer_died",
     message: expect.stringContaining("memory"),
   });
-  await runJob(world.services, { jobId: job.id, attempt: 2 }, never);
+  await runJob(world.services, alone(world.services), { jobId: job.id, attempt: 2 }, never);
   const done = await read(job.id);
   expect(done).toMatchObject({ status: "succeeded", attempt: 2, progress: { step: 150 } });
   const started = await eventOf(job.id, "started");
@@ -155,3 +156,73 @@ test("a trainer that is killed goes on from its checkpoint in the next attempt, 
   expect(seqs).toEqual(seqs.map((_, i) => i + 1));
   expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
 }, 90_000);
+
+/** The other trainings of this test file have nothing to do with these two. */
+function pair(world: TestWorld): { trainers: Trainers; start: (job: JobView, attempt?: number) => Promise<unknown> } {
+  const trainers = new Trainers({ python: world.services.settings.python, most: 2 });
+  const start = (job: JobView, attempt = 1) => runJob(world.services, trainers, { jobId: job.id, attempt }, never);
+  return { trainers, start };
+}
+
+test("jobs of one worker train in one process; each is published and billed for itself, and cancelling one leaves the other", async () => {
+  const { start } = pair(world);
+  const [first, second, third] = [
+    await created(input({ epochs: 1000 })),
+    await created(input({ epochs: 12, seed: 1 })),
+    await created(input({ epochs: 2, seed: 2 })),
+  ];
+  const running = start(first);
+  await waitFor(() => eventOf(first.id, "step"));
+  const joined = start(second);
+  await waitFor(() => eventOf(second.id, "step"));
+  expect(trainerPid(second.id)).toBe(trainerPid(first.id));
+  const queued = start(third);
+  expect((await read(third.id)).status).toBe("queued"); // two at once
+  await cancelJob(world.ctx, first.id);
+  await Promise.all([running, joined, queued]);
+  expect(await read(first.id)).toMatchObject({ status: "cancelled", result: null });
+  for (const job of [second, third]) {
+    const done = await read(job.id);
+    expect(done).toMatchObject({ status: "succeeded", attempt: 1 });
+    const quote = await quoteJob(world.ctx, input(done.config.hyperparameters));
+    expect(done.result?.trainTokens).toBe(quote.ok && quote.value.trainTokens);
+  }
+  expect(await readJobLog(world.ctx, second.id)).not.toMatchObject({ value: expect.stringContaining(first.id) });
+}, 90_000);
+
+test("when a shared trainer is killed, every job in it goes on in its next attempt", async () => {
+  const { start } = pair(world);
+  const jobs = [await created(input({ epochs: 30 })), await created(input({ epochs: 30, seed: 1 }))];
+  const running = jobs.map((job) => start(job));
+  for (const job of jobs) await waitFor(() => eventOf(job.id, "checkpoint"));
+  process.kill(trainerPid(jobs[0]?.id ?? ""), "SIGKILL");
+  await Promise.all(running);
+  for (const job of jobs) expect(await read(job.id)).toMatchObject({ status: "queued", attempt: 2 });
+  await Promise.all(jobs.map((job) => start(job, 2)));
+  for (const job of jobs) {
+    expect(await read(job.id)).toMatchObject({ status: "succeeded", progress: { step: 150 } });
+    expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
+  }
+}, 90_000);
+
+test("a job with a time budget waits for an empty machine, and later ones wait behind it", async () => {
+  const { trainers } = pair(world);
+  const order: string[] = [];
+  const enter = async (name: string, isAlone: boolean) => {
+    const seat = await trainers.enter(isAlone, never);
+    order.push(name);
+    return seat;
+  };
+  const first = await enter("first", false);
+  const budget = enter("budget", true);
+  const late = enter("late", false);
+  const given = new AbortController();
+  const gone = trainers.enter(false, given.signal);
+  given.abort();
+  expect(await gone).toBeNull();
+  expect(order).toEqual(["first"]);
+  first?.leave();
+  (await budget)?.leave();
+  await late;
+  expect(order).toEqual(["first", "budget", "late"]);
+});

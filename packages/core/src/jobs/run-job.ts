@@ -11,8 +11,9 @@ import { type Finished, finishedBefore, publish } from "./publish.ts";
 import { logKey } from "./read.ts";
 import { endCancelled, endFailed, handBack, retryLater } from "./settle.ts";
 import { moveJob } from "./status.ts";
-import { type ChildEnd, runTrainer } from "./trainer-child.ts";
-import { prepareWorkFolder, recordChild, removeWorkFolder, workFolder } from "./work-folder.ts";
+import type { RunEnd } from "./trainer-process.ts";
+import type { Seat, Trainers } from "./trainers.ts";
+import { forgetTrainer, prepareWorkFolder, recordTrainer, removeWorkFolder, workFolder } from "./work-folder.ts";
 
 type RunningJob = Prisma.JobGetPayload<{ include: { dataset: true; repository: true } }>;
 type Outcome =
@@ -28,6 +29,28 @@ const LOG_EVERY_MS = 10_000;
  */
 export async function runJob(
   services: Services,
+  trainers: Trainers,
+  message: { jobId: string; attempt: number },
+  signal: AbortSignal,
+): Promise<Result<null>> {
+  const waiting = await services.db.job.findFirst({
+    where: { id: message.jobId, attempt: message.attempt, status: "queued" },
+    select: { config: true },
+  });
+  if (waiting === null) return ok(null);
+  const { maxSeconds } = jobConfig.parse(waiting.config).hyperparameters;
+  const seat = await trainers.enter(maxSeconds !== null, signal);
+  if (seat === null) return ok(null); // this worker is going away: the sweep of the next one sends the job again
+  try {
+    return await runSeated(services, seat, message, signal);
+  } finally {
+    seat.leave();
+  }
+}
+
+async function runSeated(
+  services: Services,
+  seat: Seat,
   message: { jobId: string; attempt: number },
   signal: AbortSignal,
 ): Promise<Result<null>> {
@@ -46,13 +69,13 @@ export async function runJob(
   });
   const heart = new Heart(services.db, message, signal);
   if (job.cancelRequestedAt !== null) heart.abort("cancelled");
-  const outcome = await attemptJob(services, job, heart).catch((error: unknown) => outcomeOfError(error, heart));
+  const outcome = await attemptJob(services, seat, job, heart).catch((error: unknown) => outcomeOfError(error, heart));
   await heart.stop();
   await settle(services, job, outcome);
   return ok(null);
 }
 
-async function attemptJob(services: Services, job: RunningJob, heart: Heart): Promise<Outcome> {
+async function attemptJob(services: Services, seat: Seat, job: RunningJob, heart: Heart): Promise<Outcome> {
   const config = jobConfig.parse(job.config);
   const folder = workFolder(services.settings, job.id);
   heart.check();
@@ -64,13 +87,14 @@ async function attemptJob(services: Services, job: RunningJob, heart: Heart): Pr
   heart.check();
   const training = await moveJob(services.db, job.id, { from: ["preparing"], to: "training", attempt: job.attempt });
   if (!training) return { kind: "lost" };
-  const end = await train(services, job, heart);
+  const end = await train(services, seat, job, heart);
+  seat.leave();
   if (end.last?.event === "finished" && end.badLine === null && heart.reason !== "cancelled")
     return publishJob(services, job, end.last);
   return heart.reason === null ? outcomeOfChild(end, config) : { kind: heart.reason };
 }
 
-async function train(services: Services, job: RunningJob, heart: Heart): Promise<ChildEnd> {
+async function train(services: Services, seat: Seat, job: RunningJob, heart: Heart): Promise<RunEnd> {
   const folder = workFolder(services.settings, job.id);
   const logFile = join(folder.path, `attempt-${job.attempt}.log`);
   const events = new EventLog(services.db, { jobId: job.id, attempt: job.attempt }, () => heart.abort("lost"));
@@ -79,16 +103,17 @@ async function train(services: Services, job: RunningJob, heart: Heart): Promise
   };
   const logTimer = setInterval(() => void keepLog(), LOG_EVERY_MS);
   try {
-    return await runTrainer({
-      python: services.settings.python,
+    return await seat.run({
+      jobId: job.id,
       specFile: folder.specFile,
       logFile,
       signal: heart.signal,
-      onStart: (pid) => recordChild(folder, pid),
+      onStart: (trainer) => recordTrainer(folder, trainer),
       onEvent: (event) => events.add(event),
     });
   } finally {
     clearInterval(logTimer);
+    await forgetTrainer(folder);
     await events.flush();
     await keepLog();
   }
@@ -123,7 +148,7 @@ async function isCancelled(services: Services, job: RunningJob): Promise<boolean
 }
 
 /** In plain words, with what to do next. */
-function outcomeOfChild(end: ChildEnd, config: JobConfig): Outcome {
+function outcomeOfChild(end: RunEnd, config: JobConfig): Outcome {
   if (end.badLine !== null)
     return {
       kind: "failed",

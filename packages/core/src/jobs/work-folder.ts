@@ -6,14 +6,14 @@ import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Split } from "@grove/contracts/datasets";
 import type { JobConfig } from "@grove/contracts/jobs";
-import type { TrainerSpec } from "@grove/contracts/trainer";
+import type { TrainerGroupSpec, TrainerSpec } from "@grove/contracts/trainer";
 import type { Dataset } from "@grove/db";
 import { z } from "zod";
 import type { CoreSettings, Services } from "../context.ts";
 import { type Rendered, renderRows } from "../datasets/template.ts";
 
 /** What one job leaves on this machine while it runs. A later attempt finds the checkpoints of the one before. */
-export type WorkFolder = { path: string; specFile: string; output: string; checkpoints: string; childFile: string };
+export type WorkFolder = { path: string; specFile: string; output: string; checkpoints: string; trainerFile: string };
 
 export function workFolder(settings: CoreSettings, jobId: string): WorkFolder {
   const path = join(settings.workFolder, "jobs", jobId);
@@ -22,7 +22,7 @@ export function workFolder(settings: CoreSettings, jobId: string): WorkFolder {
     specFile: join(path, "spec.json"),
     output: join(path, "adapter"),
     checkpoints: join(path, "checkpoints"),
-    childFile: join(path, "child.json"),
+    trainerFile: join(path, "trainer.json"),
   };
 }
 
@@ -40,7 +40,7 @@ export async function prepareWorkFolder(
   check: () => void,
 ): Promise<void> {
   await mkdir(folder.path, { recursive: true });
-  await endFormerChild(folder);
+  await endFormerTrainer(folder);
   const trainFile = join(folder.path, "train.jsonl");
   const validationFile = join(folder.path, "validation.jsonl");
   const rows = (split: Split): AsyncIterable<Rendered> => renderRows(services, job.dataset, job.config, split);
@@ -50,7 +50,8 @@ export async function prepareWorkFolder(
     trainFile,
     validationFile: validationRows === 0 ? null : validationFile,
   });
-  await writeFile(folder.specFile, JSON.stringify(spec, null, 2));
+  const group: TrainerGroupSpec = { version: 1, jobs: [spec] }; // others may join it
+  await writeFile(folder.specFile, JSON.stringify(group, null, 2));
 }
 
 /** Rows without an answer are left to the trainer, which leaves them out and says how many; a validation file of nothing else is none. */
@@ -114,28 +115,34 @@ function toSpec(
   };
 }
 
-const childRecord = z.strictObject({ pid: z.int().positive() });
+const trainerRecord = z.strictObject({ pid: z.int().positive(), specFile: z.string() });
+type TrainerRecord = z.infer<typeof trainerRecord>;
 
-export async function recordChild(folder: WorkFolder, pid: number): Promise<void> {
-  await writeFile(folder.childFile, JSON.stringify({ pid }));
+export async function recordTrainer(folder: WorkFolder, trainer: TrainerRecord): Promise<void> {
+  await writeFile(folder.trainerFile, JSON.stringify(trainer));
+}
+
+/** The job has left its trainer, which may go on with others. */
+export async function forgetTrainer(folder: WorkFolder): Promise<void> {
+  await rm(folder.trainerFile, { force: true });
 }
 
 /** The trainer of a worker that was killed stops by itself, but only at its next step; two at once would share the checkpoints. */
-async function endFormerChild(folder: WorkFolder): Promise<void> {
-  const text = await readFile(folder.childFile, "utf8").catch(() => null);
+async function endFormerTrainer(folder: WorkFolder): Promise<void> {
+  const text = await readFile(folder.trainerFile, "utf8").catch(() => null);
   if (text === null) return;
-  const record = childRecord.safeParse(parseJson(text));
-  if (record.success && (await isTrainerOf(record.data.pid, folder))) {
+  const record = trainerRecord.safeParse(parseJson(text));
+  if (record.success && (await isAlive(record.data))) {
     process.kill(record.data.pid, "SIGKILL");
-    while (await isTrainerOf(record.data.pid, folder)) await sleep(20);
+    while (await isAlive(record.data)) await sleep(20);
   }
-  await rm(folder.childFile, { force: true });
+  await forgetTrainer(folder);
 }
 
 /** Pids are used again: only a process that was started with this very spec file is ours. */
-async function isTrainerOf(pid: number, folder: WorkFolder): Promise<boolean> {
-  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  return commandLine.split("\0").includes(folder.specFile);
+async function isAlive(trainer: TrainerRecord): Promise<boolean> {
+  const commandLine = await readFile(`/proc/${trainer.pid}/cmdline`, "utf8").catch(() => "");
+  return commandLine.split("\0").includes(trainer.specFile);
 }
 
 function parseJson(text: string): unknown {

@@ -1,8 +1,9 @@
 import type { finetuneRun } from "@grove/contracts/messages";
 import type { Services } from "@grove/core/context";
 import { runJob } from "@grove/core/jobs/run-job";
+import type { Trainers } from "@grove/core/jobs/trainers";
 import type { Handler } from "@grove/queue/consume";
 
-export function finetuneRunHandler(services: Services): Handler<typeof finetuneRun.payload> {
-  return (message, { signal }) => runJob(services, message, signal);
+export function finetuneRunHandler(services: Services, trainers: Trainers): Handler<typeof finetuneRun.payload> {
+  return (message, { signal }) => runJob(services, trainers, message, signal);
 }
