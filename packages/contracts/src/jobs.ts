@@ -16,6 +16,7 @@ export const finishedJobStatuses: readonly JobStatus[] = ["succeeded", "failed",
 
 export const loraModules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export const schedulers = ["cosine", "linear", "constant"] as const;
+export const optimizers = ["adamw", "adam", "sgd", "lion"] as const;
 export const promptFormats = ["raw", "chat"] as const;
 export type PromptFormat = (typeof promptFormats)[number];
 
@@ -24,6 +25,7 @@ export const hyperparameters = z.strictObject({
   rank: z.int().min(1).max(64).default(8),
   alpha: z.number().positive().max(1024).nullable().default(null), // null: twice the rank
   dropout: z.number().min(0).max(0.9).default(0),
+  useRslora: z.boolean().default(false), // scale by alpha / sqrt(rank) instead of alpha / rank
   targetModules: z
     .array(z.enum(loraModules))
     .min(1)
@@ -40,6 +42,8 @@ export const hyperparameters = z.strictObject({
   learningRate: z.number().positive().max(1).default(5e-4),
   scheduler: z.enum(schedulers).default("cosine"),
   warmupRatio: z.number().min(0).max(0.5).default(0.03),
+  optimizer: z.enum(optimizers).default("adamw"),
+  neftuneAlpha: z.number().min(0).max(100).default(0), // noise on the embeddings; 0: none
   weightDecay: z.number().min(0).max(1).default(0),
   maxGradNorm: z.number().positive().max(1000).default(1),
   maxLength: z.int().min(8).max(131_072).nullable().default(null), // null: p95 of the rendered examples

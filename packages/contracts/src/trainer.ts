@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { loraModules, promptFormats, schedulers } from "./jobs.ts";
+import { loraModules, optimizers, promptFormats, schedulers } from "./jobs.ts";
 
 /** See README.md §1: the file that `python -m trainer run --spec` reads. */
 export const trainerSpec = z.strictObject({
@@ -34,7 +34,7 @@ export const trainerSpec = z.strictObject({
     checkpoint_every_steps: z.int(),
     early_stopping_patience: z.int().nullable(),
     seed: z.int(),
-    optimizer: z.enum(["adamw", "adam", "sgd", "lion"]).optional(),
+    optimizer: z.enum(optimizers).optional(),
     neftune_alpha: z.number().optional(),
   }),
   device: z.enum(["auto", "cpu", "cuda"]),

@@ -1,6 +1,6 @@
 import type { LudwigDraft } from "./ludwig-draft.ts";
 import { featureRule } from "./ludwig-features.ts";
-import { ignore, integer, keys, only, type Rule, take } from "./ludwig-rule.ts";
+import { ignore, integer, keys, number, only, type Rule, take } from "./ludwig-rule.ts";
 import { trainerRule } from "./ludwig-trainer.ts";
 
 export type { Rule } from "./ludwig-rule.ts";
@@ -78,7 +78,10 @@ export const ludwigRules: Rule = keys({
         draft.set("targetModules", [...new Set(value)], path);
       }),
       bias_type: only(["none"], "biases of the base stay as they are."),
-      use_rslora: only([false], "the scale is alpha / r."),
+      use_rslora: take((value, draft, path) => {
+        if (typeof value !== "boolean") return "adapter.use_rslora must be true or false.";
+        draft.set("useRslora", value, path);
+      }),
       use_dora: only([false], "only plain LoRA is trained and served."),
       loraplus_lr_ratio: only([null], "A and B learn at one rate."),
       init_lora_weights: only(["default", true, null], "weights start as in PEFT."),
@@ -117,7 +120,10 @@ export const ludwigRules: Rule = keys({
   defaults: only([null, {}], "write preprocessing at the features."),
   hyperopt: only([null], "a job trains one configuration."),
   adapters: only([null], "a job trains one adapter: write adapter."),
-  model_parameters: only([null, {}], "the base stays as it is."),
+  model_parameters: keys({
+    rope_scaling: only([null], "the base stays as it is."),
+    neftune_noise_alpha: take(number("neftuneAlpha")),
+  }),
   backend: take((value, draft) => {
     if (value !== null) draft.note("backend is left out: the worker decides where a job runs.");
   }),

@@ -1,3 +1,4 @@
+import { optimizers } from "@grove/contracts/jobs";
 import type { LudwigDraft } from "./ludwig-draft.ts";
 import { ignore, integer, keys, number, only, type Rule, take } from "./ludwig-rule.ts";
 
@@ -126,11 +127,15 @@ function batchSize(keep: (draft: LudwigDraft, rows: number | null) => void) {
   };
 }
 
-function optimizer(value: unknown, draft: LudwigDraft): string | undefined {
-  if (value === "adam" || value === "adamw") return undefined;
-  if (typeof value === "string" && /^(?:paged_)?adamw?(?:_8bit)?$/.test(value)) {
-    draft.note(`optimizer ${value} is run as plain AdamW: an adapter's optimizer state is small enough to keep whole.`);
-    return undefined;
-  }
-  return `The optimizer ${JSON.stringify(value)} is not supported here: use adam or adamw.`;
+function optimizer(value: unknown, draft: LudwigDraft, path: string[]): string | undefined {
+  const plain = typeof value === "string" ? value.replace(/^paged_/, "").replace(/_8bit$/, "") : "";
+  const known = optimizers.find((name) => name === plain);
+  if (known === undefined)
+    return `The optimizer ${JSON.stringify(value)} is not supported here: use ${optimizers.join(", ")}.`;
+  if (known !== value)
+    draft.note(
+      `optimizer ${String(value)} is run as plain ${known}: an adapter's optimizer state is small enough to keep whole.`,
+    );
+  draft.set("optimizer", known, path);
+  return undefined;
 }

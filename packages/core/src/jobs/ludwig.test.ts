@@ -100,6 +100,15 @@ test("what is absent takes Grove's defaults", async () => {
   });
 });
 
+test("rsLoRA, NEFTune and another optimizer are taken over", async () => {
+  const parsed = await parse(
+    `${start}adapter: {type: lora, use_rslora: true}\ntrainer: {type: finetune, optimizer: paged_lion_8bit}\nmodel_parameters: {neftune_noise_alpha: 5}\n`,
+  );
+  const hyperparameters = { useRslora: true, neftuneAlpha: 5, optimizer: "lion" };
+  expect(parsed).toMatchObject({ ok: true, config: { hyperparameters } });
+  expect(parsed.ok && parsed.notes.join("\n")).toContain("run as plain lion");
+});
+
 const start = "model_type: llm\nbase_model: tiny\ninput_features: [text]\noutput_features: [intent]\n";
 test.each([
   [

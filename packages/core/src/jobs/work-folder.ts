@@ -94,6 +94,7 @@ function toSpec(
       alpha: knobs.alpha ?? 2 * knobs.rank,
       dropout: knobs.dropout,
       target_modules: [...new Set(knobs.targetModules)],
+      use_rslora: knobs.useRslora,
     },
     training: {
       epochs: knobs.epochs,
@@ -110,6 +111,8 @@ function toSpec(
       checkpoint_every_steps: knobs.checkpointEverySteps,
       early_stopping_patience: knobs.earlyStoppingPatience,
       seed: knobs.seed,
+      optimizer: knobs.optimizer,
+      neftune_alpha: knobs.neftuneAlpha,
     },
     device: "auto",
   };

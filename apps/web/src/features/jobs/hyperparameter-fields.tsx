@@ -1,5 +1,5 @@
 "use client";
-import { loraModules, schedulers } from "@grove/contracts/jobs";
+import { loraModules, optimizers, schedulers } from "@grove/contracts/jobs";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Field, Input, Select } from "@grove/ui/field";
 import { ChevronRight } from "lucide-react";
@@ -8,6 +8,8 @@ import { advancedFields, type JobDraft, mainFields, type NumberField, type Numbe
 type Props = { draft: JobDraft; problemOf: (key: string) => string | null; onChange: (draft: JobDraft) => void };
 
 export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
+  const { choices } = draft;
+  const choose = (change: Partial<JobDraft["choices"]>) => onChange({ ...draft, choices: { ...choices, ...change } });
   const setNumber = (key: NumberField, text: string) =>
     onChange({ ...draft, numbers: { ...draft.numbers, [key]: text } });
   const numberFields = (fields: readonly NumberFieldSpec[]) =>
@@ -35,39 +37,71 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
         <div className="flex flex-col gap-5 px-5 pb-5">
           <div className="grid gap-x-5 gap-y-5 sm:grid-cols-2 xl:grid-cols-3">
             {numberFields(advancedFields)}
-            <Field label="Schedule" hint="How the learning rate falls.">
-              <Select
-                name="scheduler"
-                value={draft.scheduler}
-                onChange={(event) =>
-                  onChange({
-                    ...draft,
-                    scheduler: schedulers.find((item) => item === event.target.value) ?? draft.scheduler,
-                  })
-                }
-              >
-                {schedulers.map((scheduler) => (
-                  <option key={scheduler}>{scheduler}</option>
-                ))}
-              </Select>
-            </Field>
+            <ChoiceField
+              label="Schedule"
+              hint="How the learning rate falls."
+              options={schedulers}
+              value={choices.scheduler}
+              onChange={(scheduler) => choose({ scheduler })}
+            />
+            <ChoiceField
+              label="Optimizer"
+              hint="adamw suits nearly everything."
+              options={optimizers}
+              value={choices.optimizer}
+              onChange={(optimizer) => choose({ optimizer })}
+            />
           </div>
-          <ModuleChoice draft={draft} problem={problemOf("targetModules")} onChange={onChange} />
+          <label className="flex cursor-pointer items-center gap-2 text-[13px]">
+            <input
+              type="checkbox"
+              className="size-4 accent-accent"
+              checked={choices.useRslora}
+              onChange={(event) => choose({ useRslora: event.target.checked })}
+            />
+            <span>
+              Rank-stabilized scale (rsLoRA) <span className="text-muted">for ranks of 32 and more</span>
+            </span>
+          </label>
+          <ModuleChoice
+            chosen={choices.targetModules}
+            problem={problemOf("targetModules")}
+            onChange={(targetModules) => choose({ targetModules })}
+          />
         </div>
       </details>
     </Card>
   );
 }
 
-function ModuleChoice({
-  draft,
-  problem,
-  onChange,
-}: {
-  draft: JobDraft;
-  problem: string | null;
-  onChange: (draft: JobDraft) => void;
-}) {
+type ChoiceProps<T extends string> = {
+  label: string;
+  hint: string;
+  options: readonly T[];
+  value: T;
+  onChange: (value: T) => void;
+};
+
+function ChoiceField<T extends string>({ label, hint, options, value, onChange }: ChoiceProps<T>) {
+  return (
+    <Field label={label} hint={hint}>
+      <Select
+        name={label.toLowerCase()}
+        value={value}
+        onChange={(event) => onChange(options.find((item) => item === event.target.value) ?? value)}
+      >
+        {options.map((option) => (
+          <option key={option}>{option}</option>
+        ))}
+      </Select>
+    </Field>
+  );
+}
+
+type Modules = JobDraft["choices"]["targetModules"];
+type ModuleProps = { chosen: Modules; problem: string | null; onChange: (chosen: Modules) => void };
+
+function ModuleChoice({ chosen, problem, onChange }: ModuleProps) {
   return (
     <fieldset className="flex flex-col gap-2">
       <legend className="mb-1.5 text-[13px] font-medium">Layers that get an adapter</legend>
@@ -77,14 +111,9 @@ function ModuleChoice({
             <input
               type="checkbox"
               className="size-4 accent-accent"
-              checked={draft.targetModules.includes(module)}
+              checked={chosen.includes(module)}
               onChange={(event) =>
-                onChange({
-                  ...draft,
-                  targetModules: loraModules.filter((item) =>
-                    item === module ? event.target.checked : draft.targetModules.includes(item),
-                  ),
-                })
+                onChange(loraModules.filter((item) => (item === module ? event.target.checked : chosen.includes(item))))
               }
             />
             {module}

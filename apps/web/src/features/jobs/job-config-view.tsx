@@ -18,7 +18,10 @@ export function JobConfigView({ config }: { config: JobConfig }) {
             { label: "Base model", value: config.baseModel },
             { label: "Target column", value: config.targetColumn },
             { label: "Prompt format", value: config.promptFormat === "raw" ? "as written" : "chat turn" },
-            { label: "Rank, alpha", value: `${h.rank}, ${h.alpha ?? h.rank * 2}` },
+            {
+              label: "Rank, alpha",
+              value: `${h.rank}, ${h.alpha ?? h.rank * 2}${h.useRslora ? ", rank-stabilized" : ""}`,
+            },
             { label: "Layers", value: h.targetModules.length === 7 ? "all seven" : h.targetModules.join(", ") },
             { label: "Dropout", value: h.dropout },
           ]}
@@ -37,6 +40,10 @@ export function JobConfigView({ config }: { config: JobConfig }) {
                   .join(", ") || "none",
             },
             { label: "Learning rate", value: `${h.learningRate}, ${h.scheduler}` },
+            {
+              label: "Optimizer",
+              value: h.neftuneAlpha > 0 ? `${h.optimizer}, NEFTune ${h.neftuneAlpha}` : h.optimizer,
+            },
             { label: "Batch size", value: h.batchSize },
             { label: "Most tokens a row", value: h.maxLength ?? "95th percentile" },
             { label: "Seed", value: h.seed },

@@ -8,15 +8,15 @@ import {
 import type { TemplateValues } from "@/features/datasets/template-editor";
 
 /** Numbers as they are typed; an empty text is null where null has a meaning. */
-export type NumberField = Exclude<keyof Hyperparameters, "targetModules" | "scheduler">;
+type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora";
+export type NumberField = Exclude<keyof Hyperparameters, Choice>;
 export type JobDraft = {
   datasetId: string;
   repository: string;
   baseModel: string;
   template: TemplateValues;
   numbers: Record<NumberField, string>;
-  scheduler: Hyperparameters["scheduler"];
-  targetModules: Hyperparameters["targetModules"];
+  choices: Pick<Hyperparameters, Choice>;
 };
 export type DraftProblems = Record<string, string>; // by the path of the input: "config.hyperparameters.rank"
 export type CheckedDraft = { ok: true; input: CreateJobInput } | { ok: false; problems: DraftProblems };
@@ -39,6 +39,7 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
     batchSize: textOf(h.batchSize),
     learningRate: textOf(h.learningRate),
     warmupRatio: textOf(h.warmupRatio),
+    neftuneAlpha: textOf(h.neftuneAlpha),
     weightDecay: textOf(h.weightDecay),
     maxGradNorm: textOf(h.maxGradNorm),
     maxLength: textOf(h.maxLength),
@@ -49,16 +50,18 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
   };
 }
 
+function choicesOf({ targetModules, scheduler, optimizer, useRslora }: Hyperparameters): JobDraft["choices"] {
+  return { targetModules, scheduler, optimizer, useRslora };
+}
+
 export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
-  const { scheduler, targetModules } = defaults;
   return {
     datasetId,
     repository: "",
     baseModel,
     template: { promptTemplate: "", targetColumn: "", promptFormat: "raw" },
     numbers: numbersOf(defaults),
-    scheduler,
-    targetModules,
+    choices: choicesOf(defaults),
   };
 }
 
@@ -70,8 +73,7 @@ export function withConfig(draft: JobDraft, config: JobConfig): JobDraft {
     baseModel,
     template: { promptTemplate, targetColumn, promptFormat },
     numbers: numbersOf(h),
-    scheduler: h.scheduler,
-    targetModules: h.targetModules,
+    choices: choicesOf(h),
   };
 }
 
@@ -99,7 +101,7 @@ export function checkDraft(draft: JobDraft): CheckedDraft {
     config: {
       baseModel: draft.baseModel,
       ...draft.template,
-      hyperparameters: { ...typed, scheduler: draft.scheduler, targetModules: draft.targetModules },
+      hyperparameters: { ...typed, ...draft.choices },
     },
   });
   if (parsed.success) return { ok: true, input: parsed.data };
@@ -127,6 +129,7 @@ export const advancedFields: readonly NumberFieldSpec[] = [
   { key: "maxLength", label: "Most tokens a row", hint: "Longer rows are cut.", placeholder: "95th percentile" },
   { key: "warmupRatio", label: "Warm-up", hint: "Share of the steps, 0 to 0.5." },
   { key: "weightDecay", label: "Weight decay", hint: "0 to 1." },
+  { key: "neftuneAlpha", label: "NEFTune noise", hint: "On the embeddings; 5 is usual, 0 is none." },
   { key: "maxGradNorm", label: "Gradient clip", hint: "Largest norm of the gradient." },
   { key: "earlyStoppingPatience", label: "Early stopping", hint: "Checks without progress.", placeholder: "off" },
   { key: "evaluateEverySteps", label: "Validate every", hint: "Steps; 0: about eight times." },
