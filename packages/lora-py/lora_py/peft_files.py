@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from lora_py.peft_config import CONFIG_FILE, AdapterConfig, json_object, parse_config, scaling_of
 from lora_py.peft_weights import (
     MODULE_PARENTS,
     WEIGHTS_FILE,
@@ -44,43 +44,17 @@ __all__ = [
     "adapter_sha256",
     "check_against_base",
     "module_shapes",
+    "parse_adapter",
+    "prompt_format",
     "read_adapter",
+    "read_files",
     "scaling_of",
+    "sha256_of",
     "write_adapter",
 ]
 
-CONFIG_FILE = "adapter_config.json"
 GROVE_FILE = "grove.json"
 CONFIG_LIMIT = 1 << 20
-MAX_RANK = 1024
-
-# PiSSA, OLoRA, CorDA and LoftQ change the base weights too, so the A and B alone are not the adapter.
-_PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
-_MUST_BE_EMPTY = (
-    "modules_to_save",
-    "rank_pattern",
-    "alpha_pattern",
-    "layer_replication",
-    "target_parameters",
-    "trainable_token_indices",
-    "alora_invocation_tokens",
-    "fan_in_fan_out",
-    "use_dora",
-    "use_qalora",
-    "lora_bias",
-    "exclude_modules",
-    "megatron_config",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterConfig:
-    rank: int
-    alpha: float
-    scaling: float  # alpha / rank, or alpha / sqrt(rank) for rsLoRA
-    target_modules: tuple[str, ...]
-    prompt_format: PromptFormat
-    base_model: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +78,6 @@ class AdapterSettings:
     use_rslora: bool = False
 
 
-def scaling_of(rank: int, alpha: float, use_rslora: bool) -> float:
-    return alpha / math.sqrt(rank) if use_rslora else alpha / rank
-
-
 def adapter_sha256(folder: Path) -> str:
     """The adapter's identity: its configuration's bytes, then its weights' bytes."""
     digest = hashlib.sha256()
@@ -118,28 +88,44 @@ def adapter_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_adapter(folder: Path, expected_sha256: str | None = None) -> Adapter:
+def read_adapter(folder: Path, expected_sha256: str | None = None, max_bytes: int | None = None) -> Adapter:
     """The bytes that are hashed are the bytes that are parsed, so a file swapped in between changes nothing."""
-    config_bytes, weight_bytes = _file(folder, CONFIG_FILE), _file(folder, WEIGHTS_FILE)
-    sha256 = hashlib.sha256(config_bytes + weight_bytes).hexdigest()
+    config_bytes, weight_bytes = read_files(folder, max_bytes)
+    return parse_adapter(config_bytes, weight_bytes, prompt_format(folder), expected_sha256)
+
+
+def read_files(folder: Path, max_bytes: int | None = None) -> tuple[bytes, bytes]:
+    """The configuration's bytes and the weights', which must not be more than `max_bytes`."""
+    return _file(folder, CONFIG_FILE, CONFIG_LIMIT), _file(folder, WEIGHTS_FILE, max_bytes)
+
+
+def sha256_of(config_bytes: bytes, weight_bytes: bytes) -> str:
+    digest = hashlib.sha256(config_bytes)
+    digest.update(weight_bytes)
+    return digest.hexdigest()
+
+
+def parse_adapter(
+    config_bytes: bytes, weight_bytes: bytes, form: PromptFormat = "raw", expected_sha256: str | None = None
+) -> Adapter:
+    sha256 = sha256_of(config_bytes, weight_bytes)
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise AdapterError("adapter_invalid", f"The adapter's SHA-256 is {sha256}, not {expected_sha256}.")
-    raw = _object(config_bytes, CONFIG_FILE)
-    _refuse_unsupported(raw)
-    rank, alpha = _number(raw, "r"), _number(raw, "lora_alpha")
-    if rank != int(rank) or not 1 <= rank <= MAX_RANK:
-        raise AdapterError("adapter_invalid", f"{CONFIG_FILE}: r must be a whole number from 1 to {MAX_RANK}.")
-    weights = parse_weights(weight_bytes, int(rank))
-    base = raw.get("base_model_name_or_path")
-    config = AdapterConfig(
-        rank=int(rank),
-        alpha=alpha,
-        scaling=scaling_of(int(rank), alpha, raw.get("use_rslora") is True),
-        target_modules=tuple(sorted({name.rsplit(".", 1)[1] for name in weights})),
-        prompt_format=_prompt_format(folder),
-        base_model=base if isinstance(base, str) and base else None,
-    )
-    return Adapter(config, weights, sha256, len(config_bytes) + len(weight_bytes))
+    config, targets = parse_config(config_bytes, form)
+    weights = parse_weights(weight_bytes, config.module_rank)
+    if targets is not None:
+        strange = [name for name in weights if not _targeted(name, targets)]
+        if strange:
+            raise AdapterError(
+                "adapter_invalid",
+                f"{WEIGHTS_FILE} holds {name_some(strange)}, which target_modules of {CONFIG_FILE} does not name.",
+            )
+    found = tuple(sorted({name.rsplit(".", 1)[1] for name in weights}))
+    return Adapter(replace(config, target_modules=found), weights, sha256, len(config_bytes) + len(weight_bytes))
+
+
+def _targeted(name: str, targets: tuple[str, ...]) -> bool:
+    return any(f"model.{name}" == target or f".{name}".endswith(f".{target}") for target in targets)
 
 
 def write_adapter(
@@ -188,54 +174,21 @@ def check_against_base(adapter: Adapter, base_config: Mapping[str, Any]) -> None
             )
 
 
-def _refuse_unsupported(raw: dict[str, Any]) -> None:
-    if raw.get("peft_type") != "LORA":
-        kind = str(raw.get("peft_type"))[:40]
-        raise AdapterError("adapter_unsupported", f"Adapters of type {kind!r} are not supported, only LORA.")
-    if raw.get("bias") not in (None, "none"):
-        raise AdapterError("adapter_unsupported", f"{CONFIG_FILE}: bias={raw['bias']!r} is not supported, only 'none'.")
-    for key in _MUST_BE_EMPTY:
-        if raw.get(key):
-            raise AdapterError("adapter_unsupported", f"{CONFIG_FILE}: {key} is set, which is not supported.")
-    if raw.get("init_lora_weights", True) not in _PLAIN_INITS:
-        raise AdapterError(
-            "adapter_unsupported",
-            f"{CONFIG_FILE}: init_lora_weights={raw['init_lora_weights']!r} changes the base weights too; "
-            "convert the adapter to plain LoRA with PEFT's path_initial_model_for_weight_conversion first.",
-        )
-
-
-def _file(folder: Path, name: str) -> bytes:
+def _file(folder: Path, name: str, limit: int | None) -> bytes:
     path = folder / name
     if not path.is_file():
         pickled = " Pickled weights (.bin, .pt) are never loaded." if list(folder.glob("*.bin")) else ""
         raise AdapterError("adapter_not_found", f"The adapter folder has no {name}.{pickled}")
-    if name != WEIGHTS_FILE and path.stat().st_size > CONFIG_LIMIT:
-        raise AdapterError("adapter_invalid", f"{name} is larger than {CONFIG_LIMIT} bytes.")
+    if limit is not None and path.stat().st_size > limit:
+        raise AdapterError("adapter_invalid", f"{name} is larger than {limit} bytes.")
     return path.read_bytes()
 
 
-def _object(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise AdapterError("adapter_invalid", f"{name} is not readable JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise AdapterError("adapter_invalid", f"{name} must hold a JSON object.")
-    return value
-
-
-def _number(raw: dict[str, Any], key: str) -> float:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise AdapterError("adapter_invalid", f"{CONFIG_FILE}: {key} must be a number.")
-    return float(value)
-
-
-def _prompt_format(folder: Path) -> PromptFormat:
+def prompt_format(folder: Path) -> PromptFormat:
+    """How prompts of this adapter are written; "raw" for a folder without Grove's own file."""
     if not (folder / GROVE_FILE).is_file():
         return "raw"
-    value = _object(_file(folder, GROVE_FILE), GROVE_FILE).get("prompt_format", "raw")
+    value = json_object(_file(folder, GROVE_FILE, CONFIG_LIMIT), GROVE_FILE).get("prompt_format", "raw")
     if value not in ("raw", "chat"):
         raise AdapterError("adapter_invalid", f"{GROVE_FILE}: prompt_format must be raw or chat.")
     return "chat" if value == "chat" else "raw"

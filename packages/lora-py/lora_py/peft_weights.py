@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 WEIGHTS_FILE = "adapter_model.safetensors"
+HEADER_LIMIT = 8 << 20
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 MODULE_PARENTS = {
     "q_proj": "self_attn",
@@ -59,7 +61,10 @@ def module_shapes(base_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return {f"layers.{i}.{MODULE_PARENTS[name]}.{name}": size for i in layers for name, size in sizes.items()}
 
 
-def parse_weights(data: bytes, rank: int) -> Weights:
+def parse_weights(data: bytes, rank_of: Callable[[str], int]) -> Weights:
+    """rank_of: the rank that a module must have, by its name."""
+    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
+        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE} has a header of more than {HEADER_LIMIT} bytes.")
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
@@ -78,7 +83,9 @@ def parse_weights(data: bytes, rank: int) -> Weights:
         )
     if not halves:
         raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE} holds no LoRA weights.")
-    return {name: _pair(name, halves[name], rank) for name in sorted(halves, key=_layer_order)}
+    found = {name: _pair(name, halves[name], rank_of(name)) for name in sorted(halves, key=_layer_order)}
+    _refuse_not_finite(found)
+    return found
 
 
 def _pair(name: str, half: dict[str, Tensor], rank: int) -> tuple[Tensor, Tensor]:
@@ -88,12 +95,19 @@ def _pair(name: str, half: dict[str, Tensor], rank: int) -> tuple[Tensor, Tensor
     if a.dim() != 2 or b.dim() != 2 or a.shape[0] != rank or b.shape[1] != rank:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} has shapes {shapes}, which do not fit r={rank}.")
-    if not (a.is_floating_point() and b.is_floating_point()):
+    if a.dtype not in FLOATS or b.dtype not in FLOATS:
         raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} is not made of floating-point numbers.")
-    a, b = a.float(), b.float()
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} holds numbers that are not finite.")
-    return a, b
+    return a.float(), b.float()
+
+
+def _refuse_not_finite(weights: Weights) -> None:
+    # A sum is not finite wherever one of its terms is not: one cheap pass, and a second look where that fails.
+    sums = torch.stack([half.sum() for pair in weights.values() for half in pair])
+    if torch.isfinite(sums).all():
+        return
+    for name, pair in weights.items():
+        if not all(torch.isfinite(half).all() for half in pair):
+            raise AdapterError("adapter_invalid", f"{WEIGHTS_FILE}: {name} holds numbers that are not finite.")
 
 
 def _layer_order(name: str) -> tuple[int, str]:

@@ -94,6 +94,34 @@ def test_peft_computes_the_same_from_the_folder(folder: Path, tmp_path: Path) ->
     assert torch.allclose(theirs(ids).logits, merged(ids).logits, atol=1e-4)
 
 
+KINDS: list[dict[str, Any]] = [
+    {"rank_pattern": {"q_proj": 2, "down_proj": 7}},
+    {"alpha_pattern": {"layers.1.self_attn.v_proj": 3, "v_proj": 24}, "target_modules": ["v_proj", "up_proj"]},
+    {"rank_pattern": {"^model.layers.0.self_attn.q_proj": 8, "k_proj": 1}, "alpha_pattern": {"q_proj": 5}},
+    {"rank_pattern": {"o_proj": 16}, "alpha_pattern": {"o_proj": 64}, "use_rslora": True},
+    {"exclude_modules": ["v_proj"]},
+    {"layers_to_transform": [1], "target_modules": ["q_proj", "v_proj"]},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind))
+def test_what_peft_writes_means_here_what_it_means_there(kind: dict[str, Any], tmp_path: Path) -> None:
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    torch.manual_seed(3)
+    auto = transformers.AutoModelForCausalLM
+    base = auto.from_pretrained(write_tiny_base(tmp_path / "base"), dtype=torch.float32)
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "init_lora_weights": False, **kind}
+    theirs = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+    theirs.save_pretrained(tmp_path / "adapter")
+    merged = auto.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    adapter = read_adapter(tmp_path / "adapter")
+    check_against_base(adapter, CONFIG)
+    for name, (a, b) in adapter.weights.items():
+        merged.model.get_submodule(name).weight.data += adapter.config.module_scaling(name) * b @ a
+    ids = torch.randint(4, 260, (1, 12))
+    assert torch.allclose(theirs(ids).logits, merged(ids).logits, atol=1e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -101,7 +129,9 @@ def test_peft_computes_the_same_from_the_folder(folder: Path, tmp_path: Path) ->
         ("bias", "all"),
         ("use_dora", True),
         ("modules_to_save", ["lm_head"]),
-        ("rank_pattern", {"q_proj": 2}),
+        ("rank_pattern", {"(q|v)_proj": 4}),
+        ("alpha_pattern", {"layers.[01]": 4}),
+        ("kasa_config", {"a": 1}),
         ("init_lora_weights", "pissa"),
         ("layer_replication", [[0, 2]]),
     ],
@@ -178,6 +208,29 @@ def test_an_adapter_of_a_larger_base_is_refused(folder: Path) -> None:
 def test_weights_that_make_no_sense_are_refused(folder: Path, tensor: Tensor) -> None:
     rewrite(folder, **{key("layers.0.self_attn.q_proj"): tensor})
     assert refused(folder).code == "adapter_invalid"
+
+
+def test_ranks_that_are_not_what_the_pattern_says_are_refused(folder: Path) -> None:
+    change(folder, rank_pattern={"q_proj": 2})
+    error = refused(folder)
+    assert error.code == "adapter_invalid" and "r=2" in error.message
+
+
+def test_weights_of_modules_that_the_configuration_does_not_target_are_refused(folder: Path) -> None:
+    change(folder, target_modules=["q_proj"])
+    error = refused(folder)
+    assert error.code == "adapter_invalid" and "down_proj" in error.message
+
+
+def test_an_enormous_header_is_refused_before_it_is_parsed(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").write_bytes((50 << 20).to_bytes(8, "little") + b"{" * 100)
+    error = refused(folder)
+    assert error.code == "adapter_invalid" and "header" in error.message
+
+
+def test_a_file_over_the_limit_is_refused_unread(folder: Path) -> None:
+    with pytest.raises(AdapterError, match="larger than 1000 bytes"):
+        read_adapter(folder, max_bytes=1000)
 
 
 def test_one_half_without_the_other_is_refused(folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lora_py.grouped import pack_adapter
+from lora_py.arena import pack_arena
 from lora_py.peft_files import Adapter, check_against_base
 from lora_py.peft_weights import AdapterError
 
@@ -181,9 +181,11 @@ class Registry:
         except AdapterError as error:
             raise AdapterFailure(f"adapter {ref.id} was refused: {error}") from error
         options = self._options
-        if adapter.config.rank > options.max_rank:
-            raise AdapterFailure(f"adapter {ref.id} has rank {adapter.config.rank}; the limit is {options.max_rank}")
-        packed = pack_adapter(adapter.weights, adapter.config.scaling, options.dtype, options.device, options.layers)
+        rank = max(a.shape[0] for a, _ in adapter.weights.values())
+        if rank > options.max_rank:
+            raise AdapterFailure(f"adapter {ref.id} has rank {rank}; the limit is {options.max_rank}")
+        scaling = adapter.config.module_scaling
+        packed, _, _ = pack_arena(adapter.weights, scaling, options.dtype, options.device, options.layers)
         return EngineAdapter(adapter.sha256, packed)
 
     def _keep(self, ref: AdapterRef, record: Record, adapter: EngineAdapter) -> None:
