@@ -85,7 +85,31 @@ export type ParseLudwigInput = z.infer<typeof parseLudwigInput>;
 export type LudwigProblem = { line: number; column: number; key: string; message: string };
 export type ParsedLudwig = { ok: true; config: JobConfig; notes: string[] } | { ok: false; problems: LudwigProblem[] };
 
-export type JobQuote = { trainTokens: number; priceMicroUsd: bigint; pricePerMillionTokensMicroUsd: bigint };
+/** What a quote is of: a name, a repository and a key change nothing in it. */
+export const quoteInput = z.strictObject({ datasetId: z.uuid(), config: jobConfig });
+export type QuoteInput = z.infer<typeof quoteInput>;
+export const quoteStatuses = ["waiting", "ready", "failed"] as const;
+export type QuoteStatus = (typeof quoteStatuses)[number];
+
+/** The trainer's own figures, from the very rows and a few steps that are thrown away. */
+export type ExactQuote = {
+  totalSteps: number;
+  trainRows: number;
+  rowsCut: number;
+  rowsDropped: number;
+  maxLength: number;
+  seconds: number;
+  memoryBytes: number;
+};
+/** Tokens and price are an estimate until `status` is ready, and then exact; a failed one says why in `message`. */
+export type JobQuote = {
+  trainTokens: number;
+  priceMicroUsd: bigint;
+  pricePerMillionTokensMicroUsd: bigint;
+  status: QuoteStatus;
+  exact: ExactQuote | null;
+  message: string | null;
+};
 
 export type JobView = {
   id: string;

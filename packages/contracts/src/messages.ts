@@ -32,6 +32,15 @@ export const finetuneRun = defineContract({
   key: (p) => `${p.jobId}-${p.attempt}`,
 });
 
+export const jobQuote = defineContract({
+  queue: "job-quote",
+  version: 1,
+  attempts: 1,
+  backoffMs: 1_000,
+  payload: z.strictObject({ quoteId: z.uuid() }),
+  key: (p) => p.quoteId,
+});
+
 export const evalRun = defineContract({
   queue: "eval-run",
   version: 1,
@@ -41,4 +50,4 @@ export const evalRun = defineContract({
   key: (p) => p.evalId,
 });
 
-export const contracts = { datasetIngest, finetuneRun, evalRun } as const;
+export const contracts = { datasetIngest, finetuneRun, jobQuote, evalRun } as const;

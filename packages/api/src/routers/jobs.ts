@@ -1,8 +1,9 @@
 import { createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
 import { byId } from "@grove/contracts/pages";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
-import { createJob, quoteJob } from "@grove/core/jobs/create-job";
+import { createJob } from "@grove/core/jobs/create-job";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
+import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { listInput, orgProcedure, orThrow, router } from "../trpc.ts";
 

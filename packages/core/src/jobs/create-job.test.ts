@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { uploadDataset } from "../datasets/upload-dataset.ts";
 import { bytesOf, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
 import { cancelJob } from "./cancel-job.ts";
-import { createJob, quoteJob } from "./create-job.ts";
+import { createJob } from "./create-job.ts";
+import { quoteJob } from "./quote-job.ts";
 import { listJobs } from "./read.ts";
 
 let world: TestWorld;

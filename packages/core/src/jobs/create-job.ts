@@ -1,14 +1,10 @@
-import { createHash } from "node:crypto";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import type { CreateJobInput, JobQuote, JobView } from "@grove/contracts/jobs";
+import type { CreateJobInput, JobView } from "@grove/contracts/jobs";
 import { finetuneRun } from "@grove/contracts/messages";
 import { isUniqueViolation } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
-import { measureTraining } from "../datasets/measure.ts";
-import { renderRows, trainingRows } from "../datasets/template.ts";
-import { prices, priceTraining } from "../usage/prices.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
-import { trainingTokens } from "./quote.ts";
+import { hashInput } from "./input-hash.ts";
 import { type JobRow, jobParts, toJobViews } from "./view.ts";
 
 /**
@@ -19,7 +15,8 @@ export async function createJob(
   ctx: OrgCtx,
   input: CreateJobInput,
 ): Promise<Result<JobView, JobProblem | "idempotency_conflict">> {
-  const inputHash = hashInput(input);
+  const { idempotencyKey: _key, ...what } = input;
+  const inputHash = hashInput(what);
   const before = await findByKey(ctx, input.idempotencyKey);
   if (before) return sameJob(ctx, before, inputHash);
   const checked = await checkJob(ctx, input);
@@ -33,27 +30,6 @@ export async function createJob(
     if (other) return sameJob(ctx, other, inputHash);
     throw error;
   }
-}
-
-/** What the job will cost: of every training row, by the tokenizer of the base model, with the prices of the invoice. */
-export async function quoteJob(ctx: OrgCtx, input: CreateJobInput): Promise<Result<JobQuote, JobProblem>> {
-  const checked = await checkJob(ctx, input);
-  if (!checked.ok) return checked;
-  const dataset = checked.value;
-  const { promptFormat, promptTemplate, targetColumn, hyperparameters } = input.config;
-  const measured = await measureTraining(ctx, {
-    key: [dataset.id, promptFormat, promptTemplate, targetColumn],
-    rows: trainingRows(dataset),
-    promptFormat,
-    examples: () => renderRows(ctx, dataset, input.config, "train"),
-  });
-  if (!measured.ok) return { ...measured, field: "config.promptFormat" };
-  const trainTokens = trainingTokens(measured.value, hyperparameters);
-  return ok({
-    trainTokens,
-    priceMicroUsd: priceTraining(BigInt(trainTokens)),
-    pricePerMillionTokensMicroUsd: prices.trainPerMillion,
-  });
 }
 
 async function insertJob(ctx: OrgCtx, input: CreateJobInput, inputHash: string): Promise<JobRow> {
@@ -97,18 +73,4 @@ async function view(ctx: OrgCtx, row: JobRow): Promise<Result<JobView, never>> {
   const [job] = await toJobViews(ctx, [row]);
   if (!job) throw new Error("A job row gave no view.");
   return ok(job);
-}
-
-function hashInput(input: CreateJobInput): string {
-  const { idempotencyKey: _key, ...rest } = input;
-  return createHash("sha256").update(canonical(rest)).digest("hex");
-}
-
-/** JSON with sorted keys, so that the order in which a client wrote them does not matter. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === "object" && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
 }

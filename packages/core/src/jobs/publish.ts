@@ -4,12 +4,14 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { adapterFileNames } from "@grove/contracts/adapters";
 import { fail, ok, type Result } from "@grove/contracts/errors";
+import { jobConfig } from "@grove/contracts/jobs";
 import { type TrainerEvent, trainerEvent } from "@grove/contracts/trainer";
 import type { Job } from "@grove/db";
 import { Prisma } from "@grove/db";
 import { adapterFileKey } from "../adapters/files.ts";
 import type { Services } from "../context.ts";
 import { recordUsage } from "../usage/record.ts";
+import { quotedTokens } from "./quote-job.ts";
 import { moveJob } from "./status.ts";
 import { trainingKey } from "./view.ts";
 import type { WorkFolder } from "./work-folder.ts";
@@ -62,7 +64,8 @@ export async function finishedBefore(services: Services, jobId: string, folder: 
 async function settle(services: Services, job: Publication["job"], finished: Finished): Promise<boolean> {
   const { sha256, bytes, train_loss: trainLoss, validation_loss: validationLoss, seconds } = finished;
   const trainTokens = BigInt(finished.tokens);
-  const { orgId, repositoryId, id: jobId, attempt } = job;
+  const { orgId, repositoryId, id: jobId, attempt, datasetId } = job;
+  const quoted = await quotedTokens(services, orgId, { datasetId, config: jobConfig.parse(job.config) });
   return services.db.$transaction(async (tx) => {
     const moved = await moveJob(tx, jobId, {
       from: ["publishing"],
@@ -101,7 +104,7 @@ async function settle(services: Services, job: Publication["job"], finished: Fin
       baseModel: job.repository.baseModel,
       adapterVersionId: version.id,
       jobId,
-      trainTokens,
+      trainTokens: quoted !== null && quoted < trainTokens ? quoted : trainTokens, // never more than was said before
       trainSeconds: seconds,
     });
     return true;

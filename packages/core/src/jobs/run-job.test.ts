@@ -10,11 +10,13 @@ import { openAdapterFile } from "../adapters/files.ts";
 import { getAdapter } from "../adapters/read.ts";
 import { alone, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
 import { cancelJob } from "./cancel-job.ts";
-import { createJob, quoteJob } from "./create-job.ts";
+import { createJob } from "./create-job.ts";
+import { quoteJob } from "./quote-job.ts";
 import { getJob, listJobEvents, readJobLog } from "./read.ts";
 import { runJob } from "./run-job.ts";
+import { runQuote } from "./run-quote.ts";
 import { Trainers } from "./trainers.ts";
-import { workFolder } from "./work-folder.ts";
+import { quoteFolder, workFolder } from "./work-folder.ts";
 
 let world: TestWorld;
 let dataset: DatasetView;
@@ -156,6 +158,40 @@ test("a trainer that is killed goes on from its checkpoint in the next attempt, 
   expect(seqs).toEqual(seqs.map((_, i) => i + 1));
   expect(await world.services.db.usageEvent.count({ where: { jobId: job.id } })).toBe(1);
 }, 90_000);
+
+test("a quote becomes exact once the trainer has answered, also where the steps end within an epoch; the bill equals it", async () => {
+  const asked = input({ epochs: 2, maxSteps: 7 });
+  expect(await quoteJob(world.ctx, asked)).toMatchObject({ value: { status: "waiting", exact: null } });
+  const overtaken = await quoteJob(world.ctx, input({ epochs: 3, maxSteps: 7 }));
+  expect(overtaken).toMatchObject({ ok: true });
+  const rows = await world.services.db.quote.findMany({ where: { orgId: world.ctx.orgId, status: "waiting" } });
+  for (const { id } of rows.sort((a, b) => Number(a.createdAt) - Number(b.createdAt)))
+    await runQuote(world.services, { quoteId: id }, never);
+  expect(await world.services.db.quote.count({ where: { status: "ready" } })).toBe(1); // the latest draft alone
+  await quoteJob(world.ctx, asked);
+  const again = await world.services.db.quote.findFirstOrThrow({ where: { status: "waiting" } });
+  await runQuote(world.services, { quoteId: again.id }, never);
+  const quote = await quoteJob(world.ctx, asked);
+  if (!quote.ok) throw new Error(quote.message);
+  expect(quote.value).toMatchObject({ status: "ready", exact: { totalSteps: 7, trainRows: 40, rowsDropped: 0 } });
+  expect(existsSync(quoteFolder(world.services.settings, again.id).path)).toBe(false);
+
+  const job = await created(asked);
+  await runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
+  const { result } = await read(job.id);
+  expect(result).toMatchObject({ trainTokens: quote.value.trainTokens, costMicroUsd: quote.value.priceMicroUsd });
+}, 60_000);
+
+test("a quote that the trainer cannot give says why", async () => {
+  const asked = input({ epochs: 5 });
+  const settings = { ...world.services.settings, python: "/no/python" };
+  await quoteJob(world.ctx, asked);
+  const { id } = await world.services.db.quote.findFirstOrThrow({ where: { status: "waiting" } });
+  await runQuote({ ...world.services, settings }, { quoteId: id }, never);
+  const quote = await quoteJob(world.ctx, asked);
+  const message = expect.stringContaining("/no/python");
+  expect(quote).toMatchObject({ value: { status: "failed", message, exact: null } });
+}, 60_000);
 
 /** The other trainings of this test file have nothing to do with these two. */
 function pair(world: TestWorld): { trainers: Trainers; start: (job: JobView, attempt?: number) => Promise<unknown> } {

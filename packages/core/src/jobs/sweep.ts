@@ -75,13 +75,18 @@ async function sendAgain(services: Services, before: Date): Promise<void> {
 
 /** At start-up: scratch of jobs that ended while this machine was away. */
 export async function removeOldWorkFolders(services: Services): Promise<void> {
-  const root = join(services.settings.workFolder, "jobs");
+  const { db, settings } = services;
+  await removeFolders(join(settings.workFolder, "jobs"), (ids) =>
+    db.job.findMany({ where: { id: { in: ids }, status: { notIn: [...finishedJobStatuses] } }, select: { id: true } }),
+  );
+  await removeFolders(join(settings.workFolder, "quotes"), (ids) =>
+    db.quote.findMany({ where: { id: { in: ids }, status: "waiting" }, select: { id: true } }),
+  );
+}
+
+async function removeFolders(root: string, findLive: (ids: string[]) => Promise<{ id: string }[]>): Promise<void> {
   const names = await readdir(root).catch(() => []);
   const ids = names.filter((name) => /^[0-9a-f-]{36}$/.test(name));
-  const live = await services.db.job.findMany({
-    where: { id: { in: ids }, status: { notIn: [...finishedJobStatuses] } },
-    select: { id: true },
-  });
-  const keep = new Set(live.map((job) => job.id));
+  const keep = new Set((await findLive(ids)).map((row) => row.id));
   for (const id of ids) if (!keep.has(id)) await rm(join(root, id), { recursive: true, force: true });
 }

@@ -16,7 +16,14 @@ import { type Rendered, renderRows } from "../datasets/template.ts";
 export type WorkFolder = { path: string; specFile: string; output: string; checkpoints: string; trainerFile: string };
 
 export function workFolder(settings: CoreSettings, jobId: string): WorkFolder {
-  const path = join(settings.workFolder, "jobs", jobId);
+  return folderAt(join(settings.workFolder, "jobs", jobId));
+}
+
+export function quoteFolder(settings: CoreSettings, quoteId: string): WorkFolder {
+  return folderAt(join(settings.workFolder, "quotes", quoteId));
+}
+
+function folderAt(path: string): WorkFolder {
   return {
     path,
     specFile: join(path, "spec.json"),
@@ -41,17 +48,26 @@ export async function prepareWorkFolder(
 ): Promise<void> {
   await mkdir(folder.path, { recursive: true });
   await endFormerTrainer(folder);
+  const group: TrainerGroupSpec = { version: 1, jobs: [await renderSpec(services, job, folder, check)] }; // others may join it
+  await writeFile(folder.specFile, JSON.stringify(group, null, 2));
+}
+
+/** Writes the rows as the trainer reads them; the spec that names them. */
+export async function renderSpec(
+  services: Services,
+  job: Preparation,
+  folder: WorkFolder,
+  check: () => void,
+): Promise<TrainerSpec> {
   const trainFile = join(folder.path, "train.jsonl");
   const validationFile = join(folder.path, "validation.jsonl");
   const rows = (split: Split): AsyncIterable<Rendered> => renderRows(services, job.dataset, job.config, split);
   await writeExamples(trainFile, rows("train"), check);
   const validationRows = await writeExamples(validationFile, rows("validation"), check);
-  const spec = toSpec(services.settings, job, folder, {
+  return toSpec(services.settings, job, folder, {
     trainFile,
     validationFile: validationRows === 0 ? null : validationFile,
   });
-  const group: TrainerGroupSpec = { version: 1, jobs: [spec] }; // others may join it
-  await writeFile(folder.specFile, JSON.stringify(group, null, 2));
 }
 
 /** Rows without an answer are left to the trainer, which leaves them out and says how many; a validation file of nothing else is none. */
@@ -148,7 +164,7 @@ async function isAlive(trainer: TrainerRecord): Promise<boolean> {
   return commandLine.split("\0").includes(trainer.specFile);
 }
 
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

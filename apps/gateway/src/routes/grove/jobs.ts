@@ -3,8 +3,9 @@ import { type CreateJobInput, createJobInput, jobEventsInput, parseLudwigInput }
 import { byId, pageInput } from "@grove/contracts/pages";
 import type { Services } from "@grove/core/context";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
-import { createJob, quoteJob } from "@grove/core/jobs/create-job";
+import { createJob } from "@grove/core/jobs/create-job";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
+import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { Hono } from "hono";
 import type { GatewayContext, GatewayEnv } from "../../context.ts";

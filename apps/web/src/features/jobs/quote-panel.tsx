@@ -6,7 +6,7 @@ import { Notice, Skeleton } from "@grove/ui/states";
 import { keepPreviousData, skipToken, useQuery } from "@tanstack/react-query";
 import { Play } from "lucide-react";
 import { failureOf, type ShownFailure } from "@/features/shared/failure";
-import { count, money } from "@/features/shared/format";
+import { bytes, count, duration, money, plural } from "@/features/shared/format";
 import { useTRPC } from "@/features/shared/trpc";
 import { useDebounced } from "@/features/shared/use-debounced";
 import type { CheckedDraft } from "./job-draft";
@@ -22,12 +22,13 @@ type QuotePanelProps = {
 /** The price before the work, and the button that begins it. */
 export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePanelProps) {
   const trpc = useTRPC();
-  const settled = useDebounced(JSON.stringify(checked), 500);
+  const settled = useDebounced(JSON.stringify(checked), 1_000);
   const isSettled = settled === JSON.stringify(checked);
   const quote = useQuery(
     trpc.jobs.quote.queryOptions(checked.ok && isSettled ? checked.input : skipToken, {
       placeholderData: keepPreviousData,
       staleTime: 60_000,
+      refetchInterval: ({ state }) => (state.data?.status === "waiting" ? 1_500 : false),
     }),
   );
   const refusal = failure ?? (quote.error === null ? null : failureOf(quote.error));
@@ -46,7 +47,7 @@ export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePane
               <p className="text-sm text-muted">Fill in the form to see the price.</p>
             )
           ) : (
-            <QuoteView quote={quote.data} label={priceLabel(checked)} />
+            <QuoteView quote={quote.data} label={priceLabel(checked, quote.data)} />
           )}
           <Button variant="primary" size="lg" busy={busy} onClick={onStart}>
             <Play /> Start training
@@ -57,12 +58,12 @@ export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePane
   );
 }
 
-/** Whole epochs are known to the token; a part of one depends on which rows it draws, and a stop may come early. */
-function priceLabel(checked: CheckedDraft): string {
+/** A run may stop early, by its time or its progress; until the trainer has answered, the figures are an estimate. */
+function priceLabel(checked: CheckedDraft, quote: JobQuote): string {
   if (!checked.ok) return "Price";
-  const { epochs, maxSteps, maxSeconds, earlyStoppingPatience } = checked.input.config.hyperparameters;
+  const { maxSeconds, earlyStoppingPatience } = checked.input.config.hyperparameters;
   if (maxSeconds !== null || earlyStoppingPatience !== null) return "Price, at most";
-  return maxSteps !== null || !Number.isInteger(epochs) ? "Price, about" : "Price";
+  return quote.exact === null ? "Price, about" : "Price";
 }
 
 function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
@@ -82,6 +83,26 @@ function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
         <dt className="text-muted">Per million tokens</dt>
         <dd className="tabular-nums">{money(quote.pricePerMillionTokensMicroUsd)}</dd>
       </div>
+      <TrainerFigures quote={quote} />
     </dl>
   );
+}
+
+function TrainerFigures({ quote: { exact, status, message } }: { quote: JobQuote }) {
+  if (status === "waiting")
+    return <p className="animate-pulse text-[13px] text-muted">Trying a few steps for the exact figures …</p>;
+  if (exact === null) return <Notice tone="warn" title={message ?? "There are no exact figures."} />;
+  const rows = [
+    ["Time on this machine, about", duration(exact.seconds)],
+    ["Memory", bytes(exact.memoryBytes)],
+    ["Steps", count(exact.totalSteps)],
+    ["Longest row", plural(exact.maxLength, "token")],
+    ["Rows cut, left out", `${count(exact.rowsCut)}, ${count(exact.rowsDropped)} of ${count(exact.trainRows)}`],
+  ];
+  return rows.map(([label, value]) => (
+    <div key={label} className="flex items-baseline justify-between gap-4">
+      <dt className="text-muted">{label}</dt>
+      <dd className="tabular-nums">{value}</dd>
+    </div>
+  ));
 }
