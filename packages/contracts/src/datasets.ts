@@ -2,7 +2,7 @@ import { z } from "zod";
 import { displayName } from "./names.ts";
 
 export const datasetFormats = ["csv", "jsonl"] as const;
-export const datasetStatuses = ["uploading", "profiling", "ready", "failed"] as const;
+export const datasetStatuses = ["profiling", "ready", "failed"] as const;
 export type DatasetFormat = (typeof datasetFormats)[number];
 export type DatasetStatus = (typeof datasetStatuses)[number];
 export const splits = ["train", "validation", "test"] as const;

@@ -22,7 +22,6 @@ export function Badge({ tone, children }: { tone: Tone; children: ReactNode }) {
 }
 
 const statusTones: Record<string, Tone> = {
-  uploading: "info",
   profiling: "info",
   ready: "good",
   queued: "neutral",
@@ -36,7 +35,7 @@ const statusTones: Record<string, Tone> = {
   active: "good",
   revoked: "neutral",
 };
-const moving = new Set(["uploading", "profiling", "preparing", "training", "publishing", "running"]);
+const moving = new Set(["profiling", "preparing", "training", "publishing", "running"]);
 
 /** A status of any stage, with the same colour everywhere. */
 export function StatusBadge({ status }: { status: string }) {

@@ -1,7 +1,6 @@
 "use client";
 import type { RepositoryView } from "@grove/contracts/adapters";
 import { buttonStyles } from "@grove/ui/button";
-import { Card } from "@grove/ui/card";
 import { Page, PageHeader } from "@grove/ui/page";
 import { EmptyState } from "@grove/ui/states";
 import { Table, Td, Th, Tr } from "@grove/ui/table";
@@ -9,8 +8,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { Shapes } from "lucide-react";
 import Link from "next/link";
 import { bytes, percent, plural } from "@/features/shared/format";
-import { LoadMore } from "@/features/shared/load-more";
-import { QueryView } from "@/features/shared/query-view";
+import { PagedList } from "@/features/shared/paged-list";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
 import { Lift } from "./lift";
@@ -34,29 +32,17 @@ export function AdaptersPage() {
         title="Adapters"
         description="What your jobs made: a few megabytes each, all served from one copy of the base model."
       />
-      <Card>
-        <QueryView
-          query={list}
-          what="your adapters"
-          isEmpty={(data) => data.pages[0]?.items.length === 0}
-          empty={
-            <EmptyState icon={<Shapes />} title="No adapters yet" action={start}>
-              A finished job publishes its adapter here, ready to be called, evaluated or downloaded.
-            </EmptyState>
-          }
-        >
-          {(data) => (
-            <>
-              <RepositoryTable repositories={data.pages.flatMap((page) => page.items)} />
-              <LoadMore
-                hasMore={list.hasNextPage}
-                busy={list.isFetchingNextPage}
-                onMore={() => void list.fetchNextPage()}
-              />
-            </>
-          )}
-        </QueryView>
-      </Card>
+      <PagedList
+        list={list}
+        what="your adapters"
+        empty={
+          <EmptyState icon={<Shapes />} title="No adapters yet" action={start}>
+            A finished job publishes its adapter here, ready to be called, evaluated or downloaded.
+          </EmptyState>
+        }
+      >
+        {(repositories) => <RepositoryTable repositories={repositories} />}
+      </PagedList>
     </Page>
   );
 }

@@ -2,7 +2,6 @@
 import type { DatasetView } from "@grove/contracts/datasets";
 import { StatusBadge } from "@grove/ui/badge";
 import { Button } from "@grove/ui/button";
-import { Card } from "@grove/ui/card";
 import { Dialog } from "@grove/ui/dialog";
 import { Page, PageHeader } from "@grove/ui/page";
 import { EmptyState } from "@grove/ui/states";
@@ -13,8 +12,7 @@ import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
 import { bytes, count } from "@/features/shared/format";
-import { LoadMore } from "@/features/shared/load-more";
-import { QueryView } from "@/features/shared/query-view";
+import { PagedList, whileAny } from "@/features/shared/paged-list";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
 import { UploadPanel } from "./upload-panel";
@@ -23,7 +21,7 @@ import { useFileDrop } from "./use-file-drop";
 type Dialogue = { open: false } | { open: true; file: File | null };
 
 export function isMoving(dataset: Pick<DatasetView, "status">): boolean {
-  return dataset.status === "uploading" || dataset.status === "profiling";
+  return dataset.status === "profiling";
 }
 
 export function DatasetsPage() {
@@ -35,8 +33,7 @@ export function DatasetsPage() {
       { limit: 25 },
       {
         getNextPageParam: (page) => page.nextCursor,
-        refetchInterval: (query) =>
-          query.state.data?.pages.some((page) => page.items.some(isMoving)) === true ? 1_500 : false,
+        refetchInterval: whileAny(isMoving, 1_500),
       },
     ),
   );
@@ -55,30 +52,18 @@ export function DatasetsPage() {
         >
           {upload}
         </PageHeader>
-        <Card>
-          <QueryView
-            query={list}
-            what="your data sets"
-            isEmpty={(data) => data.pages[0]?.items.length === 0}
-            empty={
-              <EmptyState icon={<Database />} title="No data yet" action={upload}>
-                Upload a CSV or JSONL file with the text going in and the answer you want out, for example a support
-                message and its topic. A few hundred rows are enough to start.
-              </EmptyState>
-            }
-          >
-            {(data) => (
-              <>
-                <DatasetTable datasets={data.pages.flatMap((page) => page.items)} />
-                <LoadMore
-                  hasMore={list.hasNextPage}
-                  busy={list.isFetchingNextPage}
-                  onMore={() => void list.fetchNextPage()}
-                />
-              </>
-            )}
-          </QueryView>
-        </Card>
+        <PagedList
+          list={list}
+          what="your data sets"
+          empty={
+            <EmptyState icon={<Database />} title="No data yet" action={upload}>
+              Upload a CSV or JSONL file with the text going in and the answer you want out, for example a support
+              message and its topic. A few hundred rows are enough to start.
+            </EmptyState>
+          }
+        >
+          {(datasets) => <DatasetTable datasets={datasets} />}
+        </PagedList>
       </Page>
       <Dialog
         open={dialogue.open}

@@ -1,13 +1,11 @@
 "use client";
 import { buttonStyles } from "@grove/ui/button";
-import { Card } from "@grove/ui/card";
 import { Page, PageHeader } from "@grove/ui/page";
 import { EmptyState } from "@grove/ui/states";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { FlaskConical, Plus } from "lucide-react";
 import Link from "next/link";
-import { LoadMore } from "@/features/shared/load-more";
-import { QueryView } from "@/features/shared/query-view";
+import { PagedList, whileAny } from "@/features/shared/paged-list";
 import { useTRPC } from "@/features/shared/trpc";
 import { EvalTable, isRunningEval } from "./eval-table";
 
@@ -18,8 +16,7 @@ export function EvalsPage() {
       { limit: 25 },
       {
         getNextPageParam: (page) => page.nextCursor,
-        refetchInterval: (query) =>
-          query.state.data?.pages.some((page) => page.items.some(isRunningEval)) === true ? 2_000 : false,
+        refetchInterval: whileAny(isRunningEval, 2_000),
       },
     ),
   );
@@ -36,30 +33,18 @@ export function EvalsPage() {
       >
         {start}
       </PageHeader>
-      <Card>
-        <QueryView
-          query={list}
-          what="your evaluations"
-          isEmpty={(data) => data.pages[0]?.items.length === 0}
-          empty={
-            <EmptyState icon={<FlaskConical />} title="No evaluations yet" action={start}>
-              Choose an adapter and how many rows of its test split to ask. You get both scores, and the rows it got
-              wrong first.
-            </EmptyState>
-          }
-        >
-          {(data) => (
-            <>
-              <EvalTable evals={data.pages.flatMap((page) => page.items)} />
-              <LoadMore
-                hasMore={list.hasNextPage}
-                busy={list.isFetchingNextPage}
-                onMore={() => void list.fetchNextPage()}
-              />
-            </>
-          )}
-        </QueryView>
-      </Card>
+      <PagedList
+        list={list}
+        what="your evaluations"
+        empty={
+          <EmptyState icon={<FlaskConical />} title="No evaluations yet" action={start}>
+            Choose an adapter and how many rows of its test split to ask. You get both scores, and the rows it got wrong
+            first.
+          </EmptyState>
+        }
+      >
+        {(evals) => <EvalTable evals={evals} />}
+      </PagedList>
     </Page>
   );
 }

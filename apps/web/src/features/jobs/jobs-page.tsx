@@ -2,7 +2,6 @@
 import { finishedJobStatuses, type JobView } from "@grove/contracts/jobs";
 import { StatusBadge } from "@grove/ui/badge";
 import { buttonStyles } from "@grove/ui/button";
-import { Card } from "@grove/ui/card";
 import { Page, PageHeader } from "@grove/ui/page";
 import { ProgressBar } from "@grove/ui/progress";
 import { EmptyState } from "@grove/ui/states";
@@ -11,8 +10,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { Activity, Plus } from "lucide-react";
 import Link from "next/link";
 import { duration, money } from "@/features/shared/format";
-import { LoadMore } from "@/features/shared/load-more";
-import { QueryView } from "@/features/shared/query-view";
+import { PagedList, whileAny } from "@/features/shared/paged-list";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
 
@@ -27,8 +25,7 @@ export function JobsPage() {
       { limit: 25 },
       {
         getNextPageParam: (page) => page.nextCursor,
-        refetchInterval: (query) =>
-          query.state.data?.pages.some((page) => page.items.some(isRunning)) === true ? 2_000 : false,
+        refetchInterval: whileAny(isRunning, 2_000),
       },
     ),
   );
@@ -42,30 +39,18 @@ export function JobsPage() {
       <PageHeader title="Jobs" description="Each fine-tuning run makes one version of an adapter.">
         {start}
       </PageHeader>
-      <Card>
-        <QueryView
-          query={list}
-          what="your jobs"
-          isEmpty={(data) => data.pages[0]?.items.length === 0}
-          empty={
-            <EmptyState icon={<Activity />} title="No jobs yet" action={start}>
-              Choose a data set, write a prompt template and start. You see the price before it begins, and the loss
-              while it runs.
-            </EmptyState>
-          }
-        >
-          {(data) => (
-            <>
-              <JobTable jobs={data.pages.flatMap((page) => page.items)} />
-              <LoadMore
-                hasMore={list.hasNextPage}
-                busy={list.isFetchingNextPage}
-                onMore={() => void list.fetchNextPage()}
-              />
-            </>
-          )}
-        </QueryView>
-      </Card>
+      <PagedList
+        list={list}
+        what="your jobs"
+        empty={
+          <EmptyState icon={<Activity />} title="No jobs yet" action={start}>
+            Choose a data set, write a prompt template and start. You see the price before it begins, and the loss while
+            it runs.
+          </EmptyState>
+        }
+      >
+        {(jobs) => <JobTable jobs={jobs} />}
+      </PagedList>
     </Page>
   );
 }
