@@ -22,3 +22,11 @@ export function passedHeaders(upstream: Headers): Headers {
   }
   return headers;
 }
+
+const passedOn = ["x-grove-priority", "x-grove-deadline-ms", "traceparent"];
+
+/** What a client may tell serving about its prompt besides the body (contracts README §3). */
+export function passedOnHeaders(c: GatewayContext): Record<string, string> {
+  const entries = passedOn.map((name): [string, string | undefined] => [name, c.req.header(name)]);
+  return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
+}

@@ -10,6 +10,7 @@ export const errorTable = {
   config_invalid: { http: 422, trpc: "BAD_REQUEST", retry: false },
   route_not_found: { http: 404, trpc: "NOT_FOUND", retry: false },
   dataset_not_found: { http: 404, trpc: "NOT_FOUND", retry: false },
+  sweep_not_found: { http: 404, trpc: "NOT_FOUND", retry: false },
   job_not_found: { http: 404, trpc: "NOT_FOUND", retry: false },
   adapter_not_found: { http: 404, trpc: "NOT_FOUND", retry: false },
   base_model_not_found: { http: 404, trpc: "NOT_FOUND", retry: false },
@@ -30,6 +31,7 @@ export const errorTable = {
   template_column_missing: { http: 422, trpc: "BAD_REQUEST", retry: false },
   target_column_missing: { http: 422, trpc: "BAD_REQUEST", retry: false },
   prompt_too_long: { http: 422, trpc: "BAD_REQUEST", retry: false },
+  upstream_unsupported: { http: 501, trpc: "NOT_IMPLEMENTED", retry: false }, // the model server behind us can't express it
   generation_failed: { http: 424, trpc: "BAD_GATEWAY", retry: false },
   serving_overloaded: { http: 429, trpc: "TOO_MANY_REQUESTS", retry: true },
   serving_unavailable: { http: 503, trpc: "SERVICE_UNAVAILABLE", retry: true },

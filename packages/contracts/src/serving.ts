@@ -59,3 +59,42 @@ export const scoreInput = z.strictObject({
   applyChatTemplate: z.boolean().default(false),
 });
 export type ScoreInput = z.infer<typeof scoreInput>;
+
+export const adapterStates = ["fetching", "ready", "resident", "evicted", "failed"] as const;
+/** `GET /adapters` of serving. */
+export const servedAdapters = z.object({
+  adapters: z.array(
+    z
+      .object({
+        id: z.string(),
+        tenant: z.string(),
+        sha256: z.string(),
+        state: z.enum(adapterStates),
+        rank: z.int(),
+        bytes: z.int(),
+        hits: z.int(),
+        last_use: z.number(), // seconds since 1970; 0 for never
+        error: z.string().nullable(),
+      })
+      .transform(({ id, last_use, rank, bytes, ...same }) => ({
+        ...same,
+        adapterId: id,
+        rank: rank === 0 ? null : rank,
+        bytes: bytes === 0 ? null : bytes,
+        lastUse: last_use === 0 ? null : new Date(last_use * 1000),
+      })),
+  ),
+});
+/** What the model server's memory knows of an adapter; null where it does not tell, or does not know yet. */
+export type ServedAdapterView = {
+  adapterId: string;
+  sha256: string;
+  state: (typeof adapterStates)[number];
+  rank: number | null;
+  bytes: number | null;
+  hits: number | null;
+  lastUse: Date | null;
+  error: string | null;
+};
+/** `adapters` null: this kind of model server does not tell which ones it holds. */
+export type ServedAdaptersView = { server: string; adapters: ServedAdapterView[] | null };

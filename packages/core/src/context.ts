@@ -2,6 +2,7 @@ import { createDb, type PrismaClient } from "@grove/db";
 import { createQueues, type Queues } from "@grove/queue";
 import type { ObjectStore } from "@grove/storage";
 import { fileSystemStore } from "@grove/storage/file-system";
+import type { UpstreamSetting } from "./serving/upstreams/setting.ts";
 
 export type CoreSettings = {
   databaseUrl: string;
@@ -10,7 +11,8 @@ export type CoreSettings = {
   storageFolder: string;
   workFolder: string; // scratch of this machine: rendered rows, checkpoints
   gatewayUrl: string;
-  servingUrl: string;
+  servingUrl: string; // our own engine
+  upstreams: Record<string, UpstreamSetting>; // by base model; one that is not named has our own engine
   internalSecret: string;
   baseModel: { id: string; path: string };
   python: string;

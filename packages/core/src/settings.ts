@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import type { CoreSettings } from "./context.ts";
+import { upstreamsText } from "./serving/upstreams/setting.ts";
 
 /** What every Grove process is told by its environment. Names and defaults live here; an app's `env.ts` passes `process.env` in. */
 const coreEnv = z.object({
@@ -20,6 +21,7 @@ const coreEnv = z.object({
     .regex(/^[A-Za-z0-9_-]+$/)
     .default("grove"),
   GROVE_MAX_UPLOAD_BYTES: z.coerce.number().int().positive().default(2_000_000_000),
+  GROVE_UPSTREAMS: upstreamsText.optional(), // absent: our own engine at GROVE_SERVING_URL
 });
 
 /** Throws with every wrong variable by name: a process must not start half-configured. */
@@ -28,6 +30,11 @@ export function loadCoreSettings(env: Record<string, string | undefined>): CoreS
   if (!parsed.success) throw new Error(`The environment is not complete:\n${z.prettifyError(parsed.error)}`);
   const value = parsed.data;
   const data = resolve(value.GROVE_DATA);
+  const upstreams = value.GROVE_UPSTREAMS ?? {};
+  const unknown = Object.keys(upstreams).find((id) => id !== value.GROVE_BASE_MODEL);
+  if (unknown !== undefined) {
+    throw new Error(`GROVE_UPSTREAMS names ${JSON.stringify(unknown)}; the base model is ${value.GROVE_BASE_MODEL}.`);
+  }
   return {
     databaseUrl: value.DATABASE_URL,
     redisUrl: value.REDIS_URL,
@@ -36,6 +43,7 @@ export function loadCoreSettings(env: Record<string, string | undefined>): CoreS
     workFolder: resolve(value.GROVE_WORK_DIR ?? `${data}/work`),
     gatewayUrl: value.GROVE_GATEWAY_URL.replace(/\/+$/, ""),
     servingUrl: value.GROVE_SERVING_URL.replace(/\/+$/, ""),
+    upstreams,
     internalSecret: value.GROVE_INTERNAL_SECRET,
     baseModel: { id: value.GROVE_BASE_MODEL, path: resolve(value.GROVE_BASE_MODEL_PATH) },
     python: value.GROVE_PYTHON,

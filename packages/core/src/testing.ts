@@ -32,6 +32,7 @@ export async function createTestWorld(settings: Partial<CoreSettings> = {}): Pro
     workFolder: join(folder, "work"),
     gatewayUrl: "http://127.0.0.1:1",
     servingUrl: "http://127.0.0.1:1",
+    upstreams: {},
     internalSecret: "0123456789abcdef0123456789abcdef",
     baseModel: { id: "tiny", path: join(folder, "base") },
     python: join(import.meta.dirname, "../../../.venv/bin/python"),

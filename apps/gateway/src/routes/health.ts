@@ -1,4 +1,5 @@
 import type { Services } from "@grove/core/context";
+import { upstreamOf } from "@grove/core/serving/upstreams/choose";
 import { Hono } from "hono";
 import type { GatewayEnv } from "../context.ts";
 import { jsonResponse } from "../json.ts";
@@ -24,9 +25,5 @@ async function databaseAnswers({ db }: Services): Promise<boolean> {
 }
 
 async function servingAnswers({ settings }: Services): Promise<boolean> {
-  const url = new URL("/health", settings.servingUrl);
-  return fetch(url, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) }).then(
-    (response) => response.ok,
-    () => false,
-  );
+  return upstreamOf(settings, settings.baseModel.id).healthy(AbortSignal.timeout(PROBE_TIMEOUT_MS));
 }

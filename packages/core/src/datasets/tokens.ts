@@ -9,6 +9,8 @@ import { z } from "zod";
 export type TokenCounter = {
   contextLength: number;
   hasChatTemplate: boolean;
+  turnWithoutBos(prompt: string): string; // one user turn of the chat template, for a server that puts the BOS in front itself
+  encode(text: string, addSpecialTokens: boolean): number[];
   countPrompt(prompt: string, format: PromptFormat): number;
   countCompletion(prompt: string, completion: string, format: PromptFormat): number;
 };
@@ -63,6 +65,12 @@ async function load(basePath: string): Promise<TokenCounter> {
   return {
     contextLength: modelConfig.parse(modelFile).max_position_embeddings,
     hasChatTemplate: template !== null,
+    turnWithoutBos(prompt) {
+      const turn = oneTurn(prompt);
+      const putInFront = tokenizer.encode("").ids.length > 0 && special.bos_token !== "";
+      return putInFront && turn.startsWith(special.bos_token) ? turn.slice(special.bos_token.length) : turn;
+    },
+    encode: (text, addSpecialTokens) => tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids,
     countPrompt(prompt, format) {
       const encoded =
         format === "raw" ? tokenizer.encode(prompt) : tokenizer.encode(oneTurn(prompt), { add_special_tokens: false });

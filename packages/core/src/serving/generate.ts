@@ -119,7 +119,9 @@ function requestFor(path: "/generate" | "/generate_stream", input: GenerateInput
     apply_chat_template: input.applyChatTemplate,
     details: true,
   };
-  return { path, dialect: "native", body: { inputs: input.prompt, parameters }, route, promptText: input.prompt };
+  const promptFormat = input.applyChatTemplate ? "chat" : "raw";
+  const body = { inputs: input.prompt, parameters };
+  return { path, dialect: "native", body, route, promptText: input.prompt, promptFormat };
 }
 
 /** How LoRAX is told: nothing for the base, an id for one adapter, an even linear merge for several. */

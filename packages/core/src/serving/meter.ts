@@ -6,11 +6,15 @@ export type Dialect = "native" | "openai" | "scores";
 
 const count = z.int().min(0);
 const nativeDetails = z.looseObject({ prompt_tokens: count, generated_tokens: count });
-const nativeEvent = z.looseObject({ token: z.unknown().optional(), details: nativeDetails.nullish() });
+const nativeEvent = z.looseObject({
+  token: z.looseObject({ text: z.string() }).nullish(),
+  details: nativeDetails.nullish(),
+});
 const openAiUsage = z.looseObject({ prompt_tokens: count, completion_tokens: count });
+const toolCall = z.looseObject({ function: z.looseObject({ arguments: z.string().nullish() }).nullish() });
 const openAiChoice = z.looseObject({
   text: z.string().nullish(),
-  delta: z.looseObject({ content: z.string().nullish() }).nullish(),
+  delta: z.looseObject({ content: z.string().nullish(), tool_calls: z.array(toolCall).nullish() }).nullish(),
 });
 const openAiEvent = z.looseObject({ choices: z.array(openAiChoice).optional(), usage: openAiUsage.nullish() });
 const scores = z.looseObject({ prompt_tokens: count, scores: z.array(z.looseObject({ tokens: count })) });
@@ -45,45 +49,68 @@ export function headerCount(headers: Headers, name: string): number | null {
 /** Counts a stream event by event, so that what was generated before the caller left is known. */
 export class StreamMeter {
   readonly #dialect: Dialect;
+  readonly #eventsAreTokens: boolean;
   #prompt: number | null;
   #seen = 0;
-  #reported: number | null = null;
+  #text = "";
+  #reported: Tokens | null = null;
 
-  constructor(dialect: Dialect, headers: Headers) {
+  constructor(dialect: Dialect, headers: Headers, eventsAreTokens: boolean) {
     this.#dialect = dialect;
+    this.#eventsAreTokens = eventsAreTokens;
     this.#prompt = headerCount(headers, "x-prompt-tokens");
   }
 
-  read(event: unknown): void {
+  /** `told`: what the model server says that it has used so far. */
+  read(event: unknown, told: Tokens | undefined): void {
     if (this.#dialect === "openai") this.#readOpenAi(event);
     else this.#readNative(event);
+    if (told) this.#reported = told;
+  }
+
+  get started(): boolean {
+    return this.#seen > 0 || (this.#reported?.completion ?? 0) > 0;
+  }
+
+  /** Null until the stream has told its figures. */
+  get exact(): Tokens | null {
+    return this.#reported;
   }
 
   /** Null until the stream has said, by a header or at its end, how long the prompt was. */
   get prompt(): number | null {
-    return this.#prompt;
+    return this.#reported?.prompt ?? this.#prompt;
   }
 
-  get completion(): number {
-    return this.#reported ?? this.#seen;
+  /** Null where only a tokenizer can tell how many tokens `text` was. */
+  get completion(): number | null {
+    return this.#reported?.completion ?? (this.#eventsAreTokens ? this.#seen : null);
+  }
+
+  get text(): string {
+    return this.#text;
   }
 
   #readNative(event: unknown): void {
     const parsed = nativeEvent.safeParse(event);
     if (!parsed.success) return;
     if (parsed.data.token) this.#seen += 1;
-    if (!parsed.data.details) return;
-    this.#prompt = parsed.data.details.prompt_tokens;
-    this.#reported = parsed.data.details.generated_tokens;
+    this.#text += parsed.data.token?.text ?? "";
+    const { details } = parsed.data;
+    if (details) this.#reported = { prompt: details.prompt_tokens, completion: details.generated_tokens };
   }
 
   #readOpenAi(event: unknown): void {
     const parsed = openAiEvent.safeParse(event);
     if (!parsed.success) return;
-    // a chunk is a token, but for those that only open or close a choice; the exact count is in the last one
-    this.#seen += (parsed.data.choices ?? []).filter((choice) => choice.text || choice.delta?.content).length;
-    if (!parsed.data.usage) return;
-    this.#prompt = parsed.data.usage.prompt_tokens;
-    this.#reported = parsed.data.usage.completion_tokens;
+    for (const { text, delta } of parsed.data.choices ?? []) {
+      const called = (delta?.tool_calls ?? []).map((call) => call.function?.arguments ?? "").join("");
+      const piece = `${text ?? ""}${delta?.content ?? ""}${called}`;
+      if (piece === "") continue; // it only opens or closes a choice
+      this.#seen += 1;
+      this.#text += piece;
+    }
+    const { usage } = parsed.data;
+    if (usage) this.#reported = { prompt: usage.prompt_tokens, completion: usage.completion_tokens };
   }
 }

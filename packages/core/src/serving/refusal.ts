@@ -25,8 +25,10 @@ export function readRefusal(body: unknown): { message: string; type: string | nu
   return { message: "The model server refused without giving a reason.", type: null };
 }
 
+const badRequests = new Set<string | null>(["invalid_request_error", "BadRequestError"]); // OpenAI's and vLLM's words
+
 function codeOf(status: number, type: string | null): RefusalError {
-  if (type === "validation" || type === "template_error" || status === 422 || type === "invalid_request_error")
+  if (type === "validation" || type === "template_error" || status === 422 || badRequests.has(type))
     return "invalid_input";
   if (type === "overloaded" || status === 429) return "serving_overloaded";
   if (status === 400 || status === 415) return "malformed_request";

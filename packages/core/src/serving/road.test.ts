@@ -20,7 +20,7 @@ import {
   type TestEngine,
   type TinyModels,
 } from "./testing.ts";
-import { callServing } from "./upstream.ts";
+import { callServer } from "./upstreams/http.ts";
 
 let world: TestWorld;
 let models: TinyModels;
@@ -262,22 +262,17 @@ describe("runPlayground", () => {
   });
 });
 
-describe("callServing", () => {
+describe("callServer", () => {
   it("says that serving is away, after its patience and not before", async () => {
     const started = Date.now();
-    const answer = await callServing(elsewhere("http://127.0.0.1:9"), { method: "GET", path: "/health" }, forever, 400);
+    const answer = await callServer("http://127.0.0.1:9", { method: "GET", path: "/health" }, forever, 400);
     expect(answer).toMatchObject({ ok: false, code: "serving_unavailable" });
     expect(Date.now() - started).toBeGreaterThan(200);
   });
 
   it("waits through a restart: the prompt is answered by the server that comes back", async () => {
     const port = await freePort();
-    const waiting = callServing(
-      elsewhere(`http://127.0.0.1:${port}`),
-      { method: "GET", path: "/health" },
-      forever,
-      5_000,
-    );
+    const waiting = callServer(`http://127.0.0.1:${port}`, { method: "GET", path: "/health" }, forever, 5_000);
     await new Promise((resolve) => setTimeout(resolve, 300));
     const back = await listen(
       createServer((_request, response) => response.writeHead(200).end("{}")),

@@ -1,17 +1,22 @@
-import { fail, ok, type Result } from "@grove/contracts/errors";
+import { type Failure, fail, ok, type Result } from "@grove/contracts/errors";
 import type { UsageSource } from "@grove/contracts/serving";
 import { z } from "zod";
 import type { OrgCtx } from "../context.ts";
 import { recordUsage } from "../usage/record.ts";
 import type { Route } from "./authorize.ts";
-import { type Dialect, StreamMeter, type Tokens, tokensOfAnswer } from "./meter.ts";
-import { readEvents } from "./sse.ts";
-import { callServing, usedAdapters } from "./upstream.ts";
+import { StreamMeter, type Tokens, tokensOfAnswer } from "./meter.ts";
+import { upstreamOf } from "./upstreams/choose.ts";
+import {
+  adapterLabel,
+  type PromptRequest,
+  type Upstream,
+  type UpstreamAnswer,
+  type UpstreamError,
+} from "./upstreams/upstream.ts";
 
 /** Who pays: one usage row per `key`, however often the same act repeats. */
 export type PromptCall = { source: UsageSource; key: string; evalId?: string };
-/** A prompt whose route `authorizeRoute` has allowed. `promptText` is what to measure if a stream ends before it told its length. */
-export type RoadRequest = { path: string; dialect: Dialect; body: unknown; route: Route; promptText: string };
+export type RoadRequest = PromptRequest;
 
 export type WholeAnswer = {
   kind: "whole";
@@ -30,7 +35,8 @@ export type StreamedAnswer = {
   events: AsyncGenerator<StreamEvent>;
   bill: { tokens: Tokens; costMicroUsd: bigint };
 };
-export type RoadError = "serving_unavailable" | "generation_failed";
+export type RoadError = UpstreamError;
+type OpenStream = Extract<UpstreamAnswer, { kind: "stream" }>;
 
 /** The one road of a prompt after authorization: route, meter, settle. Answers of serving that refuse are passed on, unbilled. */
 export async function travel(
@@ -39,93 +45,78 @@ export async function travel(
   call: PromptCall,
   signal: AbortSignal,
 ): Promise<Result<WholeAnswer | StreamedAnswer, RoadError>> {
-  const sent = await callServing(
-    ctx,
-    { method: "POST", path: request.path, body: request.body, adapters: request.route.adapters },
-    signal,
-  );
+  const upstream = upstreamOf(ctx.settings, request.route.baseModel);
+  const sent = await upstream.prompt(ctx, request, signal);
   if (!sent.ok) return sent;
   const { status, headers } = sent.value;
-  if ((headers.get("content-type") ?? "").startsWith("text/event-stream")) {
+  if (sent.value.kind === "stream") {
     const bill = { tokens: { prompt: 0, completion: 0 }, costMicroUsd: 0n };
-    return ok({
-      kind: "stream",
-      status,
-      headers,
-      events: meteredEvents(ctx, request, call, sent.value, bill, signal),
-      bill,
-    });
+    const events = meteredEvents(ctx, upstream, request, call, sent.value, bill, signal);
+    return ok({ kind: "stream", status, headers, events, bill });
   }
-  const answer = await readBody(sent.value);
-  if (status >= 300) return ok({ kind: "whole", status, headers, body: answer, tokens: null, costMicroUsd: 0n });
-  if (!usedAdapters(headers, request.route.adapters)) return wrongAdapter(request.route);
-  const tokens = tokensOfAnswer(request.dialect, headers, answer);
-  if (!tokens) return fail("generation_failed", "The model server answered without saying how many tokens it used.");
-  return ok({
-    kind: "whole",
-    status,
-    headers,
-    body: answer,
-    tokens,
-    costMicroUsd: await settle(ctx, request.route, call, tokens),
-  });
-}
-
-async function readBody(response: Response): Promise<unknown> {
-  const text = await response.text();
-  try {
-    return JSON.parse(text);
-  } catch {
-    return { error: text, error_type: "generation" }; // LoRAX writes some refusals as plain text
-  }
+  const { body } = sent.value;
+  if (status >= 300) return ok({ kind: "whole", status, headers, body, tokens: null, costMicroUsd: 0n });
+  if (!usedAdapters(headers, request.route)) return wrongAdapter(request.route);
+  const tokens = tokensOfAnswer(request.dialect, headers, body);
+  if (!tokens) return uncounted();
+  const costMicroUsd = await settle(ctx, request.route, call, tokens);
+  return ok({ kind: "whole", status, headers, body, tokens, costMicroUsd });
 }
 
 async function* meteredEvents(
   ctx: OrgCtx,
+  upstream: Upstream,
   request: RoadRequest,
   call: PromptCall,
-  response: Response,
+  answer: OpenStream,
   bill: StreamedAnswer["bill"],
   signal: AbortSignal,
 ): AsyncGenerator<StreamEvent> {
-  const meter = new StreamMeter(request.dialect, response.headers);
-  const trusted = usedAdapters(response.headers, request.route.adapters);
+  const meter = new StreamMeter(request.dialect, answer.headers, answer.eventsAreTokens);
+  const trusted = usedAdapters(answer.headers, request.route);
   let failed = false; // nobody pays for an answer that we broke
+  let tokens: Tokens | null = null;
   try {
-    for await (const data of readEvents(response.body)) {
-      const json = parseEvent(data);
+    for await (const { data, json, tokens: told } of answer.events) {
       failed = isErrorEvent(json);
       if (!failed && !trusted && json !== undefined) {
         failed = true;
         yield refusalEvent(wrongAdapter(request.route).message);
         return;
       }
-      meter.read(json);
+      meter.read(json, told);
       yield { data, json, error: failed };
       if (failed) return;
     }
+    tokens = meter.started ? await counted(ctx, upstream, request, meter) : null;
+    failed = meter.started && tokens === null;
+    if (failed) yield refusalEvent(uncounted().message);
   } catch (error) {
     if (signal.aborted) throw error;
     failed = true;
     yield refusalEvent("The model server broke off in the middle of its answer. Send the prompt again.");
   } finally {
-    if (!failed && meter.completion > 0) {
-      bill.tokens = {
-        prompt: meter.prompt ?? (await countTokens(ctx, request.promptText)),
-        completion: meter.completion,
-      };
-      bill.costMicroUsd = await settle(ctx, request.route, call, bill.tokens);
+    if (!failed && meter.started) tokens ??= await counted(ctx, upstream, request, meter); // the caller left early
+    if (!failed && tokens !== null) {
+      bill.tokens = tokens;
+      bill.costMicroUsd = await settle(ctx, request.route, call, tokens);
     }
   }
 }
 
-/** `[DONE]` and other events that are not JSON are undefined. */
-function parseEvent(data: string): unknown {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return undefined;
-  }
+/** What was told, and a tokenizer for the rest. Null, and free, where that can't be known exactly. */
+async function counted(
+  ctx: OrgCtx,
+  upstream: Upstream,
+  request: RoadRequest,
+  meter: StreamMeter,
+): Promise<Tokens | null> {
+  if (meter.exact) return meter.exact;
+  const count = (text: string, format: RoadRequest["promptFormat"]) =>
+    upstream.countTokens(ctx, text, format).catch(() => null);
+  const prompt = meter.prompt ?? (await count(request.promptText, request.promptFormat));
+  const completion = meter.completion ?? (await count(meter.text, "raw"));
+  return prompt === null || completion === null ? null : { prompt, completion };
 }
 
 const errorEvent = z.looseObject({ error: z.union([z.string(), z.looseObject({})]) });
@@ -146,6 +137,18 @@ function wrongAdapter(route: Route) {
   );
 }
 
+/**
+ * True if the model server has shown that it used exactly the adapters that were asked for. A prompt for an adapter is never
+ * answered with the base, nor with other weights under the same name.
+ */
+function usedAdapters(headers: Headers, route: Route): boolean {
+  return (headers.get("x-grove-adapter") ?? "").replaceAll(" ", "") === adapterLabel(route);
+}
+
+function uncounted(): Failure<"generation_failed"> {
+  return fail("generation_failed", "The model server answered without saying how many tokens it used.");
+}
+
 async function settle(ctx: OrgCtx, route: Route, call: PromptCall, tokens: Tokens): Promise<bigint> {
   return recordUsage(ctx.db, {
     kind: "inference",
@@ -159,20 +162,4 @@ async function settle(ctx: OrgCtx, route: Route, call: PromptCall, tokens: Token
     promptTokens: tokens.prompt,
     completionTokens: tokens.completion,
   });
-}
-
-const tokenized = z.array(z.unknown());
-const COUNT_TIMEOUT_MS = 5_000;
-
-/** The caller is gone by now: serving counts the prompt it worked on, and a silence of serving costs nobody anything. */
-async function countTokens(ctx: OrgCtx, text: string): Promise<number> {
-  const call = { method: "POST", path: "/tokenize", body: { inputs: text } } as const;
-  try {
-    const answer = await callServing(ctx, call, AbortSignal.timeout(COUNT_TIMEOUT_MS));
-    if (!answer.ok || !answer.value.ok) return 0;
-    const parsed = tokenized.safeParse(await answer.value.json());
-    return parsed.success ? parsed.data.length : 0;
-  } catch {
-    return 0;
-  }
 }

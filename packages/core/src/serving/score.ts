@@ -31,7 +31,14 @@ export async function scoreLabels(
   };
   const answer = await travel(
     ctx,
-    { path: "/score", dialect: "scores", body, route: route.value, promptText: input.prompt },
+    {
+      path: "/score",
+      dialect: "scores",
+      body,
+      route: route.value,
+      promptText: input.prompt,
+      promptFormat: input.applyChatTemplate ? "chat" : "raw",
+    },
     call,
     signal,
   );

@@ -5,7 +5,7 @@ import { z } from "zod";
 import type { GatewayContext } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";
 import { jsonResponse } from "../../json.ts";
-import { clientAbort, newPromptCall, passedHeaders } from "../../prompt.ts";
+import { clientAbort, newPromptCall, passedHeaders, passedOnHeaders } from "../../prompt.ts";
 import { eventStream } from "../../streams.ts";
 import { bodyForServing, type NativeRequest, readNativeBody } from "./native-body.ts";
 
@@ -28,6 +28,8 @@ export async function handleNative(c: GatewayContext, baseModel: string, form: N
     body: bodyForServing(request.value, streamed),
     route: route.value,
     promptText: request.value.inputs,
+    promptFormat: request.value.parameters.apply_chat_template === true ? "chat" : "raw",
+    passed: passedOnHeaders(c),
   };
   const abort = clientAbort(c);
   const answer = await travel(c.var.ctx, toServing, newPromptCall(), abort.signal);

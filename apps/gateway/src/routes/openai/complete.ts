@@ -7,7 +7,7 @@ import { z } from "zod";
 import type { GatewayContext } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";
 import { jsonResponse } from "../../json.ts";
-import { clientAbort, newPromptCall, passedHeaders } from "../../prompt.ts";
+import { clientAbort, newPromptCall, passedHeaders, passedOnHeaders } from "../../prompt.ts";
 import { eventStream } from "../../streams.ts";
 import { type OpenAiKind, type OpenAiRequest, readOpenAiBody } from "./body.ts";
 
@@ -27,7 +27,15 @@ export async function handleOpenAi(c: GatewayContext, kind: OpenAiKind, baseMode
   const abort = clientAbort(c);
   const answer = await travel(
     c.var.ctx,
-    { path: paths[kind], dialect: "openai", body: toServing, route: route.value, promptText },
+    {
+      path: paths[kind],
+      dialect: "openai",
+      body: toServing,
+      route: route.value,
+      promptText,
+      promptFormat: kind === "chat" ? "messages" : "raw",
+      passed: passedOnHeaders(c),
+    },
     newPromptCall(),
     abort.signal,
   );

@@ -11,6 +11,7 @@ export function openAiRoutes(baseModelOf: (c: GatewayContext) => string): Hono<G
   const app = new Hono<GatewayEnv>({ strict: false });
   app.post("/chat/completions", (c) => handleOpenAi(c, "chat", baseModelOf(c)));
   app.post("/completions", (c) => handleOpenAi(c, "completion", baseModelOf(c)));
+  app.post("/embeddings", () => failureResponse("openai", noEmbeddings));
   app.get("/models", async (c) => jsonResponse({ object: "list", data: await models(c), has_more: false }));
   app.get("/models/:id{.+}", async (c) => {
     const id = decodeURIComponent(c.req.param("id")); // ids with a slash arrive percent-encoded
@@ -24,6 +25,12 @@ export function openAiRoutes(baseModelOf: (c: GatewayContext) => string): Hono<G
   });
   return app;
 }
+
+/** The status and words of LoRAX where its base model generates text, in the shape that OpenAI's clients read. */
+const noEmbeddings = fail(
+  "generation_failed",
+  "Request failed during generation: Server error: Model does not support embeddings",
+);
 
 async function models(c: GatewayContext) {
   const served = await listServedModels(c.var.ctx);
