@@ -5,6 +5,7 @@ import { datasetsRouter } from "./routers/datasets.ts";
 import { evalsRouter } from "./routers/evals.ts";
 import { jobsRouter } from "./routers/jobs.ts";
 import { servingRouter } from "./routers/serving.ts";
+import { sweepsRouter } from "./routers/sweeps.ts";
 import { usageRouter } from "./routers/usage.ts";
 import { router } from "./trpc.ts";
 
@@ -12,6 +13,7 @@ export const appRouter = router({
   accounts: accountsRouter,
   datasets: datasetsRouter,
   jobs: jobsRouter,
+  sweeps: sweepsRouter,
   adapters: adaptersRouter,
   serving: servingRouter,
   evals: evalsRouter,

@@ -120,6 +120,7 @@ export type JobView = {
   adapterId: string | null; // "repository/version" once published
   adapterVersionId: string | null;
   config: JobConfig;
+  sweepId: string | null;
   attempt: number;
   cancelRequested: boolean;
   progress: { step: number; totalSteps: number; secondsLeft: number | null } | null;

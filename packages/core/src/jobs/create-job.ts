@@ -5,6 +5,7 @@ import { isUniqueViolation } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
 import { hashInput } from "./input-hash.ts";
+import type { Tx } from "./status.ts";
 import { type JobRow, jobParts, toJobViews } from "./view.ts";
 
 /**
@@ -22,7 +23,7 @@ export async function createJob(
   const checked = await checkJob(ctx, input);
   if (!checked.ok) return checked;
   try {
-    const row = await insertJob(ctx, input, inputHash);
+    const row = await insertJob(ctx.db, ctx.orgId, input, { inputHash, sweepId: null });
     await ctx.queues.send(finetuneRun, { jobId: row.id, attempt: row.attempt });
     return view(ctx, row);
   } catch (error) {
@@ -32,12 +33,17 @@ export async function createJob(
   }
 }
 
-async function insertJob(ctx: OrgCtx, input: CreateJobInput, inputHash: string): Promise<JobRow> {
-  const { orgId } = ctx;
+/** The row alone: whoever calls it sends the message after its transaction. */
+export async function insertJob(
+  tx: Tx,
+  orgId: string,
+  input: CreateJobInput,
+  made: { inputHash: string | null; sweepId: string | null },
+): Promise<JobRow> {
   const { config, datasetId, repository: name } = input;
-  await ctx.db.repository.createMany({ data: [{ orgId, name, baseModel: config.baseModel }], skipDuplicates: true });
-  const repository = await ctx.db.repository.findUniqueOrThrow({ where: { orgId_name: { orgId, name } } });
-  return ctx.db.job.create({
+  await tx.repository.createMany({ data: [{ orgId, name, baseModel: config.baseModel }], skipDuplicates: true });
+  const repository = await tx.repository.findUniqueOrThrow({ where: { orgId_name: { orgId, name } } });
+  return tx.job.create({
     data: {
       orgId,
       datasetId,
@@ -46,7 +52,7 @@ async function insertJob(ctx: OrgCtx, input: CreateJobInput, inputHash: string):
       status: "queued",
       config,
       idempotencyKey: input.idempotencyKey ?? null,
-      inputHash,
+      ...made,
     },
     include: jobParts,
   });

@@ -1,8 +1,14 @@
 import { ok, type Result } from "@grove/contracts/errors";
-import { type CreateJobInput, type JobQuote, type QuoteInput, quoteStatuses } from "@grove/contracts/jobs";
+import {
+  type CreateJobInput,
+  type JobConfig,
+  type JobQuote,
+  type QuoteInput,
+  quoteStatuses,
+} from "@grove/contracts/jobs";
 import { jobQuote } from "@grove/contracts/messages";
 import { trainerQuote } from "@grove/contracts/trainer";
-import type { Quote } from "@grove/db";
+import type { Dataset, Quote } from "@grove/db";
 import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
 import { measureTraining } from "../datasets/measure.ts";
@@ -19,17 +25,27 @@ import { hashInput } from "./input-hash.ts";
 export async function quoteJob(ctx: OrgCtx, input: CreateJobInput): Promise<Result<JobQuote, JobProblem>> {
   const checked = await checkJob(ctx, input);
   if (!checked.ok) return checked;
-  const dataset = checked.value;
-  const { promptFormat, promptTemplate, targetColumn, hyperparameters } = input.config;
+  const estimate = await estimateTokens(ctx, checked.value, input.config);
+  if (!estimate.ok) return estimate;
+  const row = await askTrainer(ctx, { datasetId: input.datasetId, config: input.config });
+  return ok(toQuote(row, estimate.value));
+}
+
+/** Training tokens by the tokenizer of the base, over the rows or, of very many, an even sample. */
+export async function estimateTokens(
+  ctx: OrgCtx,
+  dataset: Dataset,
+  config: JobConfig,
+): Promise<Result<number, "config_invalid">> {
+  const { promptFormat, promptTemplate, targetColumn, hyperparameters } = config;
   const measured = await measureTraining(ctx, {
     key: [dataset.id, promptFormat, promptTemplate, targetColumn],
     rows: trainingRows(dataset),
     promptFormat,
-    examples: () => renderRows(ctx, dataset, input.config, "train"),
+    examples: () => renderRows(ctx, dataset, config, "train"),
   });
   if (!measured.ok) return { ...measured, field: "config.promptFormat" };
-  const row = await askTrainer(ctx, { datasetId: input.datasetId, config: input.config });
-  return ok(toQuote(row, trainingTokens(measured.value, hyperparameters)));
+  return ok(trainingTokens(measured.value, hyperparameters));
 }
 
 /** Tokens that the trainer quoted for this data set and configuration; null where it was not asked, or not in time. */

@@ -42,6 +42,7 @@ function toJobView(row: JobRow, costMicroUsd: bigint): JobView {
     adapterId: published === null ? null : `${repository.name}/${published.version}`,
     adapterVersionId: published?.id ?? null,
     config: jobConfig.parse(row.config),
+    sweepId: row.sweepId,
     attempt: row.attempt,
     cancelRequested: row.cancelRequestedAt !== null,
     progress:

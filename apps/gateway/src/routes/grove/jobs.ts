@@ -1,5 +1,4 @@
-import { fail, type Result } from "@grove/contracts/errors";
-import { type CreateJobInput, createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
+import { createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
 import { byId, pageInput } from "@grove/contracts/pages";
 import type { Services } from "@grove/core/context";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
@@ -8,16 +7,17 @@ import { parseLudwig } from "@grove/core/jobs/ludwig";
 import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { Hono } from "hono";
-import type { GatewayContext, GatewayEnv } from "../../context.ts";
+import type { GatewayEnv } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";
 import { jsonResponse, numbersIn, parseInput, readJson, resultResponse } from "../../json.ts";
+import { readKeyed } from "./keyed.ts";
 import { smallBody } from "./small-body.ts";
 
 export function jobRoutes(_services: Services): Hono<GatewayEnv> {
   const app = new Hono<GatewayEnv>({ strict: false });
   app.use(smallBody);
   app.post("/", async (c) => {
-    const input = await readJobInput(c);
+    const input = await readKeyed(c, createJobInput);
     return input.ok ? resultResponse(await createJob(c.var.ctx, input.value), 201) : failureResponse("grove", input);
   });
   app.get("/", async (c) => {
@@ -67,18 +67,4 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     return resultResponse(input.ok ? await cancelJob(c.var.ctx, input.value.id) : input);
   });
   return app;
-}
-
-/** `Idempotency-Key` and the field of the body mean the same. */
-async function readJobInput(c: GatewayContext): Promise<Result<CreateJobInput, "malformed_request" | "invalid_input">> {
-  const input = await readJson(c, createJobInput);
-  const header = c.req.header("idempotency-key");
-  if (!input.ok || header === undefined) return input;
-  const { idempotencyKey } = input.value;
-  if (idempotencyKey !== undefined && idempotencyKey !== header) {
-    return fail("invalid_input", "The Idempotency-Key header and the idempotencyKey of the body differ.", {
-      field: "idempotencyKey",
-    });
-  }
-  return parseInput(createJobInput, { ...input.value, idempotencyKey: header });
 }

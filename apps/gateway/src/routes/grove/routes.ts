@@ -6,6 +6,7 @@ import { adapterRoutes } from "./adapters.ts";
 import { datasetRoutes } from "./datasets.ts";
 import { evalRoutes } from "./evals.ts";
 import { jobRoutes } from "./jobs.ts";
+import { sweepRoutes } from "./sweeps.ts";
 import { usageRoutes } from "./usage.ts";
 
 /** `/api/v1`: every act of the dashboard, for programs. */
@@ -14,6 +15,7 @@ export function groveRoutes(services: Services): Hono<GatewayEnv> {
   app.route("/", accountRoutes());
   app.route("/datasets", datasetRoutes(services));
   app.route("/jobs", jobRoutes(services));
+  app.route("/sweeps", sweepRoutes());
   app.route("/adapters", adapterRoutes(services));
   app.route("/evals", evalRoutes());
   app.route("/usage", usageRoutes());
