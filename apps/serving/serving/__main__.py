@@ -8,18 +8,17 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import asyncio
-import logging
 import sys
 
 from serving.models.config import ModelError
+from serving.server.logs import set_up_logs
 from serving.server.settings import read_settings
 from serving.server.start import serve
 
 
 def main() -> int:
     settings = read_settings(sys.argv[1:])
-    level = settings.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    set_up_logs(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))
     except ModelError as error:

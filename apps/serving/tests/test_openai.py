@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import openai
 import pytest
 from conftest import Served
@@ -68,6 +70,35 @@ def test_stop_sequence_is_left_out(client: openai.OpenAI, stream: bool) -> None:
     assert reason == "stop"
 
 
+@pytest.mark.parametrize("kind", ["chat", "text"])
+def test_choices_of_a_stream_are_interleaved_and_add_up(client: openai.OpenAI, kind: str) -> None:
+    asked = {"model": "tiny", "max_tokens": 12, "temperature": 1.5, "seed": 5, "n": 3}
+    if kind == "chat":
+        whole = [c.message.content for c in client.chat.completions.create(messages=HELLO, **asked).choices]
+        chunks = list(client.chat.completions.create(messages=HELLO, stream=True, **asked))
+        told = [(c.choices[0].index, c.choices[0].delta.content or "") for c in chunks]
+    else:
+        whole = [c.text for c in client.completions.create(prompt="hello", **asked).choices]
+        chunks = list(client.completions.create(prompt="hello", stream=True, **asked))
+        told = [(c.choices[0].index, c.choices[0].text) for c in chunks]
+    texts = ["".join(text for index, text in told if index == which) for which in range(3)]
+    assert sorted(texts) == sorted(whole) and len(set(texts)) == 3
+    order = [index for index, text in told if text]
+    assert order != sorted(order)
+    ended = [c.choices[0].index for c in chunks if c.choices[0].finish_reason is not None]
+    assert sorted(ended) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("logit_bias", {"5": 1}), ("priority", 3), ("suffix", "x"), ("functions", [{"name": "f"}]), ("n", 99)],
+)
+def test_what_is_not_supported_is_refused_by_name(client: openai.OpenAI, field: str, value: object) -> None:
+    with pytest.raises(openai.BadRequestError, match=field) as refused:
+        client.chat.completions.create(model="", messages=HELLO, extra_body={field: value})
+    assert refused.value.param == field
+
+
 def test_n_logprobs_and_seed(client: openai.OpenAI) -> None:
     def ask(**more: object) -> openai.types.chat.ChatCompletion:
         return client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=5, temperature=2.0, **more)
@@ -96,8 +127,20 @@ def test_errors_have_their_classes_and_texts(served: Served, client: openai.Open
         client.chat.completions.create(model="", messages=HELLO, temperature=-1)
     with pytest.raises(openai.BadRequestError, match="messages"):
         client.chat.completions.create(model="", messages=[])
-    with pytest.raises(openai.APIError, match="nothing-here"):
+    with pytest.raises(openai.NotFoundError, match="nothing-here"):
         list(client.chat.completions.create(model="nothing-here/1", messages=HELLO, stream=True))
+
+
+def test_embeddings_are_refused_as_a_causal_base_of_lorax_does(served: Served, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError, match="does not support embeddings") as refused:
+        client.embeddings.create(model="", input="hello")
+    assert refused.value.status_code == 424
+    for path, what in (("embed", "embeddings"), ("classify", "classification")):
+        answer = served.http.post(f"/{path}", json={"inputs": "hello", "parameters": None})
+        assert answer.status_code == 424 and answer.json()["error_type"] == "generation"
+        assert answer.json()["error"].endswith(f"Model does not support {what}")
+    assert served.http.post("/classify_batch", json={"inputs": ["a", "b"]}).status_code == 424
+    assert served.http.post("/v1/embeddings", json={"model": "", "input": 5}).json()["error"]["code"] == "invalid_input"
 
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
@@ -113,13 +156,12 @@ def test_leaving_client_cancels_its_request(served: Served, client: openai.OpenA
         return float(next(x for x in text.splitlines() if 'failure{err="dropped"}' in x).split()[-1])
 
     before = dropped()
-    stream = client.chat.completions.create(model="", messages=HELLO, max_tokens=200, stream=True)
+    long = {"prompt": ["hello"] * 16, "n": 4, "max_tokens": 200, "extra_body": {"ignore_eos_token": True}}
+    stream = client.completions.create(model="", stream=True, **long)
     next(iter(stream))
     stream.close()
     for _ in range(50):
         if dropped() > before:
             break
-        import time
-
         time.sleep(0.05)
     assert dropped() == before + 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def render_chat(
     messages: Sequence[Mapping[str, Any]],
     add_generation_prompt: bool = True,
     now: datetime | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     if len(template.source) > MAX_TEMPLATE_CHARS:
         raise ChatTemplateError(f"The chat template is longer than {MAX_TEMPLATE_CHARS} characters.")
@@ -63,7 +65,7 @@ def render_chat(
         parts = compiled.generate(
             **template.special_tokens,
             messages=json.loads(json.dumps(list(messages))),  # plain JSON types, with no methods of their own
-            tools=None,
+            tools=None if tools is None else json.loads(json.dumps(list(tools))),
             documents=None,
             add_generation_prompt=add_generation_prompt,
         )
@@ -74,6 +76,11 @@ def render_chat(
         raise ChatTemplateError(f"The chat template refused these messages: {error}") from error
     except (RecursionError, MemoryError) as error:
         raise ChatTemplateError("The chat template ran out of its limits.") from error
+
+
+def takes_tools(template: ChatTemplate) -> bool:
+    """Whether the template reads `tools`, and so tells the model about functions in the form it was trained on."""
+    return re.search(r"{[{%][^{}%]*\btools\b", template.source) is not None
 
 
 def one_turn(template: ChatTemplate, prompt: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from starlette.datastructures import Headers
 from serving.adapters.gateway import Gateway
 from serving.adapters.identity import AdapterFailure, AdapterRef, check_grove_id, check_local_id, parse_internal_header
 from serving.adapters.registry import Loaded, Registry
-from serving.server.errors import generation
+from serving.server.errors import deadline_passed, generation
 
 GROVE_SOURCES = (None, "", "grove", "pbase")
 KNOWN_SOURCES = ("hub", "s3", "local", "pbase", "grove")
@@ -24,6 +26,7 @@ class Caller:
     tenant: str
     trusted: bool  # knows the internal secret: the gateway
     authorization: str | None
+    vouched: bool = False  # its word on priority counts
 
 
 class Access:
@@ -40,9 +43,12 @@ class Access:
         if self._secret is not None and authorization is not None:
             given = authorization.removeprefix("Bearer ").encode()
             if hmac.compare_digest(given, self._secret.encode()):
-                return Caller(headers.get("x-grove-tenant", ""), True, authorization)
-        # Fairness is by tenant; callers who did not come by the gateway are told apart by their token.
-        return Caller(self._default_tenant or authorization or "", False, authorization)
+                return Caller(headers.get("x-grove-tenant", ""), True, authorization, True)
+        if self._default_tenant is not None:
+            return Caller(self._default_tenant, False, authorization, True)
+        # Fairness is by tenant; callers who did not come by the gateway are told apart by their token's digest.
+        digest = hashlib.sha256(authorization.encode()).hexdigest()[:12] if authorization else ""
+        return Caller(f"token-{digest}" if digest else "", False, authorization)
 
     async def resolve(
         self, caller: Caller, ids: tuple[str, ...], source: str | None, internal: str | None
@@ -81,8 +87,8 @@ class Access:
         return await asyncio.to_thread(self._gateway.resolve, adapter_id, authorization=None, tenant=tenant)
 
     @asynccontextmanager
-    async def loaded(self, refs: list[AdapterRef]) -> AsyncIterator[list[Loaded]]:
-        """The adapters in memory, held there until the block ends."""
+    async def loaded(self, refs: list[AdapterRef], deadline: float | None = None) -> AsyncIterator[list[Loaded]]:
+        """The adapters in memory, held there until the block ends. `deadline` is in monotonic seconds."""
         pinned: list[AdapterRef] = []
         try:
             waits = []
@@ -91,7 +97,11 @@ class Access:
                 pinned.append(ref)
             try:
                 # A client that leaves must not cancel a load that others wait for.
-                engines = await asyncio.gather(*(asyncio.shield(wait) for wait in waits))
+                every = asyncio.gather(*(asyncio.shield(wait) for wait in waits))
+                left = None if deadline is None else max(0.001, deadline - time.monotonic())
+                engines = await asyncio.wait_for(every, left)
+            except (TimeoutError, asyncio.TimeoutError) as error:
+                raise deadline_passed() from error
             except AdapterFailure as failure:
                 raise generation(str(failure)) from failure
             yield [Loaded(ref, engine) for ref, engine in zip(refs, engines, strict=True)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 from serving.engine.engine import Engine
 from serving.engine.request import Event, Failed, NewToken, Request, Scores
-from serving.server.errors import generation
+from serving.server.errors import engine_failure
 
 
 class Bridge:
@@ -19,6 +20,7 @@ class Bridge:
         self._ids = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.engine: Engine | None = None
+        self.waiting: Counter[str] = Counter()  # by tenant: requests whose prompt is not done
 
     def attach(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         self._loop = loop
@@ -43,23 +45,34 @@ class Bridge:
         request = replace(request, id=next(self._ids))
         events: asyncio.Queue[Event] = asyncio.Queue()
         self._queues[request.id] = events
-        finished = False
+        finished = begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                self.waiting.subtract({request.tenant: 1})
+                if not self.waiting[request.tenant]:
+                    del self.waiting[request.tenant]
 
         async def stream() -> AsyncGenerator[Event, None]:
             nonlocal finished
             while not finished:
                 event = await events.get()
+                begin()
                 if isinstance(event, Failed):
                     finished = True
-                    raise generation(event.message)
+                    raise engine_failure(event.code, event.message)
                 finished = isinstance(event, Scores) or (isinstance(event, NewToken) and event.finish is not None)
                 yield event
 
+        self.waiting[request.tenant] += 1
         engine.submit(request)
         try:
             async with aclosing(stream()) as source:
                 yield source
         finally:
+            begin()
             del self._queues[request.id]
             if not finished:
                 engine.cancel(request.id)

@@ -18,9 +18,12 @@ from serving.adapters.registry import Loaded, Registry
 from serving.engine.engine import Engine
 from serving.engine.request import EngineAdapter
 from serving.server.access import Access, Caller
-from serving.server.errors import ApiError, BodyError, generation, validation
+from serving.server.errors import ApiError, ClientGone, generation, validation
 from serving.server.generate import Generator, Prompt
+from serving.server.grove_metrics import GroveMetrics
+from serving.server.hints import Hints, read_hints
 from serving.server.metrics import Metrics
+from serving.server.observe import Observer, seen_of
 from serving.server.params import Limits
 from serving.server.settings import Settings
 from serving.server.structured import Structures
@@ -28,10 +31,6 @@ from serving.server.text import TextCodec
 
 VERSION = "0.1.0"
 T = TypeVar("T")
-
-
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,8 @@ class ServerContext:
     registry: Registry
     access: Access
     metrics: Metrics
+    grove_metrics: GroveMetrics
+    observer: Observer
     merges: MergeCache
     structures: Structures
     eos_ids: frozenset[int]
@@ -55,6 +56,9 @@ class ServerContext:
     def prompt(self, text: str, special: bool = True, truncate: int | None = None) -> Prompt:
         if not text:
             raise validation("`inputs` cannot be empty", "inputs")
+        if len(text) > self.codec.most_chars(truncate or self.limits.max_input_length):
+            most = self.limits.max_input_length
+            raise validation(f"`inputs` must have less than {most} tokens. Given: {len(text)} characters", "inputs")
         ids = self.codec.encode(text, special)
         if truncate is not None:
             ids = ids[-truncate:]
@@ -66,14 +70,16 @@ class ServerContext:
             raise validation("`inputs` cannot be empty", "inputs")
         return Prompt(text, tuple(ids))
 
-    def chat_prompt(self, messages: list[dict[str, Any]], truncate: int | None = None) -> Prompt:
-        return self.prompt(self.rendered(messages), special=False, truncate=truncate)
+    def chat_prompt(
+        self, messages: list[dict[str, Any]], truncate: int | None = None, tools: list[dict[str, Any]] | None = None
+    ) -> Prompt:
+        return self.prompt(self.rendered(messages, tools), special=False, truncate=truncate)
 
-    def rendered(self, messages: list[dict[str, Any]]) -> str:
+    def rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> str:
         if self.template is None:
             raise ApiError(422, "template_error", "Template error: the base model has no chat template")
         try:
-            return render_chat(self.template, messages)
+            return render_chat(self.template, messages, tools=tools)
         except ChatTemplateError as error:
             raise ApiError(422, "template_error", f"Template error: {error}") from error
 
@@ -92,12 +98,20 @@ class ServerContext:
     def caller(self, request: Request) -> Caller:
         return self.access.caller(request.headers)
 
+    def counted_caller(self, request: Request) -> tuple[Caller, Hints]:
+        """Who sent a counted request, and how urgent it is."""
+        caller, seen = self.caller(request), seen_of(request)
+        seen.tenant = caller.tenant
+        return caller, read_hints(request.headers, caller, seen.arrived)
+
     @asynccontextmanager
     async def adapters(
-        self, request: Request, caller: Caller, ids: tuple[str, ...], source: str | None
+        self, request: Request, caller: Caller, ids: tuple[str, ...], source: str | None, deadline: float | None = None
     ) -> AsyncIterator[list[Loaded]]:
+        seen = seen_of(request)
         refs: list[AdapterRef] = await self.access.resolve(caller, ids, source, request.headers.get("x-grove-adapter"))
-        async with self.access.loaded(refs) as loaded:
+        seen.refs, seen.tenant = tuple(refs), refs[0].tenant if refs else seen.tenant
+        async with self.access.loaded(refs, deadline) as loaded:
             yield loaded
 
     async def engine_adapter(self, loaded: list[Loaded], merge: Merge | None) -> EngineAdapter | None:
@@ -107,15 +121,6 @@ class ServerContext:
             return await asyncio.to_thread(self.merges.get, [one.engine for one in loaded], merge)
         except AdapterFailure as failure:
             raise generation(str(failure)) from failure
-
-    def failed(self, error: ApiError | BodyError | ClientGone) -> None:
-        kinds = {"template_error": "template", "incomplete_generation": "incomplete"}
-        if isinstance(error, BodyError):
-            self.metrics.failure.add(err="bad_request")
-        elif isinstance(error, ClientGone):
-            self.metrics.failure.add(err="dropped")
-        else:
-            self.metrics.failure.add(err=kinds.get(error.kind, error.kind))
 
 
 async def _until_gone(request: Request) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from serving.engine.request import EngineAdapter, NewToken, PromptDone, Request, Sampling, TokenMask
 from serving.server.bridge import Bridge
-from serving.server.errors import overloaded
+from serving.server.errors import draining, generation, overloaded
+from serving.server.structured import GrammarMask
 from serving.server.text import StopMatcher, TextCodec, TokenDecoder
 
 
@@ -32,9 +34,14 @@ class Job:
     stop: tuple[str, ...] = ()
     alternatives: int = 0
     prompt_logprobs: bool = False
-    make_mask: Callable[[], TokenMask] | None = None
+    make_mask: Callable[[], GrammarMask] | None = None
+    priority: int = 0
+    deadline: float | None = None  # monotonic seconds
 
-    def request(self) -> Request:
+    def seeded(self, seed: int | None) -> Job:
+        return self if seed is None else replace(self, sampling=replace(self.sampling, seed=seed))
+
+    def request(self, mask: TokenMask | None) -> Request:
         return Request(
             id=0,
             prompt=self.prompt.ids,
@@ -45,7 +52,9 @@ class Job:
             eos_ids=self.eos_ids,
             alternatives=self.alternatives,
             prompt_logprobs=self.prompt_logprobs,
-            mask=self.make_mask() if self.make_mask is not None else None,
+            mask=mask,
+            priority=self.priority,
+            deadline=self.deadline,
         )
 
 
@@ -75,6 +84,11 @@ class Answer:
     ended: float = 0.0
 
     @property
+    def reason(self) -> str:
+        """One of LoRAX's three: `length`, `eos_token`, `stop_sequence`. A deadline cuts as a limit of length does."""
+        return "length" if self.finish == "deadline" else self.finish
+
+    @property
     def mean_logprob(self) -> float:
         return sum(step.logprob for step in self.steps) / max(1, len(self.steps))
 
@@ -85,10 +99,13 @@ class Generator:
         self.codec = codec
         self._limit = max_concurrent
         self.in_flight = 0
+        self.draining = False
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
-        """A place among the concurrent requests, or 429 at once."""
+        """A place among the concurrent requests, or at once 429, or 503 while the server shuts down."""
+        if self.draining:
+            raise draining()
         if self.in_flight >= self._limit:
             raise overloaded()
         self.in_flight += 1
@@ -101,8 +118,11 @@ class Generator:
         """Fills `answer` while it goes; ends after the last token."""
         decoder, matcher = TokenDecoder(self.codec), StopMatcher(job.stop)
         answer.started = time.monotonic()
-        async with self.bridge.run(job.request()) as events:
+        mask = job.make_mask() if job.make_mask is not None else None
+        async with self.bridge.run(job.request(mask)) as events:
             async for event in events:
+                if mask is not None and mask.error:
+                    raise generation(f"the answer could not be kept to its format: {mask.error}")
                 if isinstance(event, PromptDone):
                     answer.prompt_logprobs = event.logprobs
                     answer.cached_tokens, answer.queue_s = event.cached_tokens, event.queue_s
@@ -118,7 +138,7 @@ class Generator:
                     answer.text = matcher.text
                     answer.ended = time.monotonic()
                     if stopped:
-                        answer.stop_text = next((s for s in job.stop if s and matcher.text.endswith(s)), "")
+                        answer.stop_text = max((s for s in job.stop if matcher.text.endswith(s)), key=len)
                     yield step
                     if step.last:
                         return
@@ -138,19 +158,33 @@ class Generator:
         last = stopped or event.finish is not None
         return Step(event.token, text, event.logprob, special, event.alternatives, visible, last), stopped
 
-    async def complete(self, job: Job, seed: int | None) -> Answer:
-        answer = Answer(seed=seed)
-        async for _ in self.stream(job, answer):
-            pass
-        return answer
+    async def best_of(self, job: Job, answers: list[Answer]) -> list[Answer]:
+        """Fills the answers to one prompt, each from its own seed; the best (mean log-probability) first.
+        They share the prompt's blocks."""
 
-    async def best_of(self, job: Job, count: int, seed: int | None) -> list[Answer]:
-        """`count` answers to one prompt, the best (mean log-probability) first. They share the prompt's blocks."""
-        if count == 1:
-            return [await self.complete(job, seed)]
-        jobs = []
-        for index in range(count):
-            own = secrets.randbits(63) if seed is None or index else seed
-            jobs.append((replace(job, sampling=replace(job.sampling, seed=own)), own))
-        answers = await asyncio.gather(*(self.complete(one, own) for one, own in jobs))
+        async def fill(answer: Answer) -> None:
+            async with aclosing(self.stream(job.seeded(answer.seed), answer)) as steps:
+                async for _ in steps:
+                    pass
+
+        await together([fill(answer) for answer in answers])
         return sorted(answers, key=lambda answer: -answer.mean_logprob)
+
+
+def seeded_answers(seed: int | None, count: int) -> list[Answer]:
+    """Empty answers; a given seed gives the same answers again, each its own."""
+    if count == 1:
+        return [Answer(seed=seed)]
+    first = secrets.randbits(62) if seed is None else seed
+    return [Answer(seed=(first + index) & (2**63 - 1)) for index in range(count)]
+
+
+async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Runs all to their end. When one fails the others are stopped, and have stopped when this returns."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,19 +11,21 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from serving.engine.request import NewToken
 from serving.engine.request import Request as EngineRequest
 from serving.server.context import VERSION, ServerContext, context_of
-from serving.server.errors import ApiError
+from serving.server.errors import ApiError, validation
 from serving.server.fields import read_body
 from serving.server.prometheus import as_json, as_text
 
 CANARY_TIMEOUT_S = 20.0
+MAX_TOKENIZE_CHARS = 1_000_000
 FRESH_S = 5.0  # a step this recent is health enough
+CANARY_PRIORITY = 2  # above all requests
 HEALTH_TENANT = "\x00health"  # sorts into a queue of its own, so a canary never waits behind requests
 
 
 async def canary(context: ServerContext) -> None:
     """One real token through the engine."""
     token = next(iter(context.eos_ids), 0)
-    request = EngineRequest(id=0, prompt=(token,), max_new_tokens=1, tenant=HEALTH_TENANT)
+    request = EngineRequest(id=0, prompt=(token,), max_new_tokens=1, tenant=HEALTH_TENANT, priority=CANARY_PRIORITY)
     async with context.generator.bridge.run(request) as events:
         async for event in events:
             if isinstance(event, NewToken):
@@ -34,12 +36,22 @@ async def health(request: Request) -> Response:
     context = context_of(request)
     engine = context.engine
     try:
-        if not engine.alive:
+        if not engine.alive or context.generator.draining:
             raise ApiError(503, "healthcheck", "unhealthy")
         if time.monotonic() - engine.stats.last_step_at > FRESH_S:
             await asyncio.wait_for(canary(context), CANARY_TIMEOUT_S)
     except (ApiError, TimeoutError, asyncio.TimeoutError):
         return JSONResponse({"error": "unhealthy", "error_type": "healthcheck"}, status_code=503)
+    return Response(status_code=200)
+
+
+async def startup(request: Request) -> Response:
+    """LoRAX's start probe: always one real token."""
+    context = context_of(request)
+    try:
+        await asyncio.wait_for(canary(context), CANARY_TIMEOUT_S)
+    except (ApiError, TimeoutError, asyncio.TimeoutError):
+        return JSONResponse({"error": "unhealthy", "error_type": "failed healthcheck"}, status_code=500)
     return Response(status_code=200)
 
 
@@ -73,7 +85,8 @@ async def info(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     context = context_of(request)
-    collected = context.metrics.collect(context.engine)
+    own = context.grove_metrics.collect(context.engine, context.registry, context.generator.bridge, context.observer)
+    collected = [*context.metrics.collect(context.engine), *own]
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(as_json(collected))
     return PlainTextResponse(as_text(collected), media_type="text/plain; version=0.0.4")
@@ -82,6 +95,8 @@ async def metrics(request: Request) -> Response:
 async def tokenize(request: Request) -> Response:
     context = context_of(request)
     body = await read_body(request)
-    special = body.flag("add_special_tokens")
-    pieces = context.codec.pieces(body.required_text("inputs"), True if special is None else special)
+    text, special = body.required_text("inputs"), body.flag("add_special_tokens")
+    if len(text) > MAX_TOKENIZE_CHARS:
+        raise validation(f"`inputs` must have at most {MAX_TOKENIZE_CHARS} characters. Given: {len(text)}", "inputs")
+    pieces = await asyncio.to_thread(context.codec.pieces, text, True if special is None else special)
     return JSONResponse([{"id": i, "text": text, "start": a, "stop": b} for i, text, a, b in pieces])

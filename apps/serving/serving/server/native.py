@@ -14,7 +14,9 @@ from serving.server.access import Caller
 from serving.server.context import ServerContext, context_of, now, unless_gone
 from serving.server.errors import lorax_body
 from serving.server.fields import Fields, read_body
-from serving.server.generate import Answer, Job, Prompt, Step
+from serving.server.generate import Answer, Job, Prompt, Step, seeded_answers
+from serving.server.hints import Hints
+from serving.server.observe import Observation, asked_of, seen_of
 from serving.server.params import GenerateParams, read_params
 from serving.server.sse import Done, EventStream, Head, Source
 from serving.server.structured import MakeMask
@@ -25,16 +27,17 @@ class _Call:
     """One request of this family after its body was read."""
 
     request: Request
+    seen: Observation
     caller: Caller
+    hints: Hints
     params: GenerateParams
     prompt: Prompt
     max_new_tokens: int
-    arrived: float
-    validated: float
     make_mask: MakeMask | None
 
 
-def _validate(context: ServerContext, request: Request, body: Fields, stream: bool, arrived: float) -> _Call:
+async def _validate(context: ServerContext, request: Request, body: Fields, stream: bool) -> _Call:
+    seen, (caller, hints) = seen_of(request), context.counted_caller(request)
     text = body.required_text("inputs")
     params = read_params(body.object("parameters"), context.limits, stream)
     if params.apply_chat_template:
@@ -42,10 +45,14 @@ def _validate(context: ServerContext, request: Request, body: Fields, stream: bo
     else:
         prompt = context.prompt(text, truncate=params.truncate)
     max_new = context.new_tokens(params.max_new_tokens, prompt)
-    context.metrics.input_length.observe(len(prompt.ids))
-    context.metrics.max_new.observe(max_new)
-    make_mask = context.structures.masks(params.response_format)
-    return _Call(request, context.caller(request), params, prompt, max_new, arrived, now(), make_mask)
+    make_mask = await context.structures.masks(params.response_format)
+    sampling = params.sampling
+    seen.prompt_tokens, seen.validated = len(prompt.ids), now()
+    seen.asked = asked_of(max_tokens=max_new, seed=params.seed)
+    if not sampling.greedy:
+        seen.asked |= asked_of(temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k or None)
+    seen.answers = seeded_answers(params.seed, params.best_of)
+    return _Call(request, seen, caller, hints, params, prompt, max_new, make_mask)
 
 
 async def _job(context: ServerContext, call: _Call, loaded: list[Loaded]) -> Job:
@@ -56,12 +63,14 @@ async def _job(context: ServerContext, call: _Call, loaded: list[Loaded]) -> Job
         max_new_tokens=call.max_new_tokens,
         sampling=params.sampling,
         adapter=adapter,
-        tenant=call.caller.tenant,
+        tenant=call.seen.tenant,
         eos_ids=frozenset() if params.ignore_eos else context.eos_ids,
         stop=params.stop,
         alternatives=params.alternatives,
         prompt_logprobs=params.decoder_input_details,
         make_mask=call.make_mask,
+        priority=call.hints.priority,
+        deadline=call.hints.deadline,
     )
 
 
@@ -96,7 +105,7 @@ def _full_text(call: _Call, answer: Answer) -> str:
 
 def _sequence(context: ServerContext, call: _Call, answer: Answer) -> dict[str, Any]:
     return {
-        "finish_reason": answer.finish,
+        "finish_reason": answer.reason,
         "generated_tokens": len(answer.steps),
         "seed": answer.seed,
         "prefill": _prefill(context, call, answer),
@@ -128,18 +137,18 @@ def identity_headers(context: ServerContext, loaded: list[Loaded]) -> dict[str, 
 
 
 def _headers(context: ServerContext, call: _Call, loaded: list[Loaded], answers: list[Answer]) -> dict[str, str]:
-    best, end = answers[0], now()
+    best, end, arrived = answers[0], now(), call.seen.arrived
     generated = sum(len(answer.steps) for answer in answers)
     inference = best.ended - best.started - best.queue_s
     after_first = (best.ended - best.first_token) / max(1, len(best.steps) - 1)
     times = {
-        "x-compute-time": end - call.arrived,
-        "x-total-time": end - call.arrived,
-        "x-validation-time": call.validated - call.arrived,
+        "x-compute-time": end - arrived,
+        "x-total-time": end - arrived,
+        "x-validation-time": (call.seen.validated or arrived) - arrived,
         "x-queue-time": best.queue_s,
         "x-inference-time": inference,
         "x-time-per-token": inference / max(1, len(best.steps)),
-        "x-time-to-first-token": best.first_token - call.arrived,
+        "x-time-to-first-token": best.first_token - arrived,
         "x-time-per-output-token": after_first,
     }
     return {
@@ -158,19 +167,18 @@ _Answered = tuple[dict[str, Any], dict[str, str]]
 
 
 async def _complete(context: ServerContext, call: _Call) -> _Answered:
-    params = call.params
-    async with context.adapters(call.request, call.caller, params.adapter_ids, params.adapter_source) as loaded:
-        job = await _job(context, call, loaded)
-        answers = await context.generator.best_of(job, params.best_of, params.seed)
-    label = loaded[0].ref.id if loaded else ""
-    context.metrics.answered(answers[0], call.validated - call.arrived, now() - call.arrived, call.caller.tenant, label)
+    params, deadline = call.params, call.hints.deadline
+    async with context.adapters(
+        call.request, call.caller, params.adapter_ids, params.adapter_source, deadline
+    ) as loaded:
+        answers = await context.generator.best_of(await _job(context, call, loaded), call.seen.answers)
     return _body(context, call, answers), _headers(context, call, loaded, answers)
 
 
 async def _events(context: ServerContext, call: _Call) -> Source:
-    params, answer = call.params, Answer(seed=call.params.seed)
+    params, answer, deadline = call.params, call.seen.answers[0], call.hints.deadline
     async with (
-        context.adapters(call.request, call.caller, params.adapter_ids, params.adapter_source) as loaded,
+        context.adapters(call.request, call.caller, params.adapter_ids, params.adapter_source, deadline) as loaded,
         aclosing(context.generator.stream(await _job(context, call, loaded), answer)) as steps,
     ):
         compute = {
@@ -184,57 +192,49 @@ async def _events(context: ServerContext, call: _Call) -> Source:
                 event["generated_text"] = _full_text(call, answer)
                 event["details"] = _stream_details(call, answer) if params.details else None
             yield event
-        label = loaded[0].ref.id if loaded else ""
-        validated_s, total_s = call.validated - call.arrived, now() - call.arrived
-        yield Done(lambda: context.metrics.answered(answer, validated_s, total_s, call.caller.tenant, label))
+    yield Done()
 
 
 def _stream_details(call: _Call, answer: Answer) -> dict[str, Any]:
     return {
-        "finish_reason": answer.finish,
+        "finish_reason": answer.reason,
         "prompt_tokens": len(call.prompt.ids),
         "generated_tokens": len(answer.steps),
         "seed": answer.seed,
     }
 
 
-async def _streamed(context: ServerContext, request: Request, body: Fields, arrived: float) -> Source:
+async def _streamed(context: ServerContext, request: Request, body: Fields) -> Source:
     async with (
         context.generator.admitted(),
-        aclosing(_events(context, _validate(context, request, body, True, arrived))) as events,
+        aclosing(_events(context, await _validate(context, request, body, True))) as events,
     ):
         async for event in events:
             yield event
 
 
-def _stream_response(context: ServerContext, request: Request, body: Fields, arrived: float) -> EventStream:
-    return EventStream(_streamed(context, request, body, arrived), lorax_body, context.failed)
+def _stream_response(context: ServerContext, request: Request, body: Fields) -> EventStream:
+    return EventStream(context, seen_of(request), _streamed(context, request, body), lorax_body)
 
 
-async def _answer(context: ServerContext, request: Request, body: Fields, arrived: float) -> _Answered:
+async def _answer(context: ServerContext, request: Request, body: Fields) -> _Answered:
     async with context.generator.admitted():
-        call = _validate(context, request, body, False, arrived)
+        call = await _validate(context, request, body, False)
         return await unless_gone(request, _complete(context, call))
 
 
 async def generate(request: Request) -> Response:
-    context, arrived = context_of(request), now()
-    context.metrics.requests.add()
-    body, headers = await _answer(context, request, await read_body(request), arrived)
+    body, headers = await _answer(context_of(request), request, await read_body(request))
     return JSONResponse(body, headers=headers)
 
 
 async def generate_stream(request: Request) -> EventStream:
-    context, arrived = context_of(request), now()
-    context.metrics.requests.add()
-    return _stream_response(context, request, await read_body(request), arrived)
+    return _stream_response(context_of(request), request, await read_body(request))
 
 
 async def compat_generate(request: Request) -> Response | EventStream:
-    context, arrived = context_of(request), now()
-    context.metrics.requests.add()
-    fields = await read_body(request)
+    context, fields = context_of(request), await read_body(request)
     if fields.flag("stream"):
-        return _stream_response(context, request, fields, arrived)
-    body, headers = await _answer(context, request, fields, arrived)
+        return _stream_response(context, request, fields)
+    body, headers = await _answer(context, request, fields)
     return JSONResponse([body], headers=headers)

@@ -35,15 +35,20 @@ class Value:
         key = tuple(sorted(labels.items()))
         return key if key in self.values or len(self.values) < self.max_series else OTHER
 
-    def add(self, amount: float = 1.0, **labels: str) -> None:
+    def add(self, amount: float = 1.0, /, **labels: str) -> None:
         key = self._key(labels)
         self.values[key] = self.values.get(key, 0.0) + amount
 
     def set(self, value: float, **labels: str) -> None:
         self.values[self._key(labels)] = value
 
+    def fold(self, old: dict[str, str], new: dict[str, str]) -> None:
+        """Adds what was counted under the labels `old` (and any others beside them) to `new`."""
+        for key in [key for key in self.values if old.items() <= dict(key).items()]:
+            self.add(self.values.pop(key), **{**dict(key), **new})
+
     def lines(self) -> list[str]:
-        return [f"{self.name}{_text(labels)} {_number(value)}" for labels, value in self.values.items()]
+        return [f"{self.name}{_text(labels)} {_number(value)}" for labels, value in list(self.values.items())]
 
     def data(self) -> list[dict[str, object]]:
         return [{"key": _text(labels), "value": value} for labels, value in self.values.items()]

@@ -42,6 +42,9 @@ class Settings:
     preload: tuple[str, ...]
     weights: str
     log_level: str
+    log_format: str
+    client_timeout_s: float
+    drain_s: float
 
 
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -81,6 +84,9 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("preload", "", str, "adapter ids to load at start, comma-separated")
     flag("weights", "auto", str, "base weights: auto, int8, fp32 (both native) or torch (plain, fp32)")
     flag("log-level", "info", str, "debug, info, warning or error")
+    flag("log-format", "text", str, "text or json, one line for each request")
+    flag("client-timeout-s", 30.0, float, "how long a client may take to send a request, or read nothing of a stream")
+    flag("drain-s", 20.0, float, "how long running requests may go on after SIGTERM")
     return parser
 
 
@@ -92,6 +98,10 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
     for name in ("adapter_slots", "max_rank", "max_concurrent_requests", "max_running", "step_tokens"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.log_format not in ("text", "json"):
+        parser.error("--log-format must be text or json")
+    if args.client_timeout_s <= 0 or args.drain_s < 0:
+        parser.error("--client-timeout-s must be over 0 and --drain-s at least 0")
     if args.max_rank > MAX_RANK:
         parser.error(f"--max-rank must be at most {MAX_RANK}")
     return Settings(
@@ -123,4 +133,7 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
         preload=tuple(part.strip() for part in args.preload.split(",") if part.strip()),
         weights=args.weights,
         log_level=args.log_level,
+        log_format=args.log_format,
+        client_timeout_s=args.client_timeout_s,
+        drain_s=args.drain_s,
     )

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.server.context import ClientGone
-from serving.server.errors import ApiError
+from serving.server.context import ServerContext
+from serving.server.errors import ApiError, BodyError
+from serving.server.observe import Observation
 
+log = logging.getLogger("serving.server")
 KEEP_ALIVE_S = 15.0
+TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +32,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last item of a source: everything was sent, and this counts it."""
-
-    count: Callable[[], None]
+    """The last item of a source: everything was sent."""
 
 
 Item = Head | Done | dict[str, Any] | str
@@ -41,75 +45,115 @@ def data_line(item: dict[str, Any] | str) -> bytes:
 
 
 class EventStream:
-    """Always HTTP 200, as LoRAX does: what goes wrong is told by an event of the error's shape."""
+    """LoRAX answers every stream with HTTP 200 and tells what goes wrong by an event of the error's shape. With
+    `refusal`, as OpenAI does, a request that fails before its first event has its own status instead."""
 
     def __init__(
         self,
+        context: ServerContext,
+        seen: Observation,
         source: Source,
         error_body: Callable[[ApiError], dict[str, Any]],
-        failed: Callable[[ApiError | ClientGone], None],
+        refusal: Callable[[ApiError], Response] | None = None,
     ) -> None:
+        self._context = context
+        self._seen = seen
         self._source = source
         self._error_body = error_body
-        self._failed = failed
-        self._counted = False  # a request is counted once, however its end and its client's leaving fall together
+        self._refusal = refusal
+        seen.stream = True
+
+    def _end(self, status: int, error: str | None) -> None:
+        self._context.observer.end(self._seen, status, error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def until_gone() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        pump, gone = asyncio.ensure_future(self._pump(send)), asyncio.ensure_future(until_gone())
+        writer = _Writer(send, {"x-request-id": self._seen.id})
+        patience_s = self._context.settings.client_timeout_s
+        pump = asyncio.ensure_future(self._pump(writer, scope, receive, send))
+        gone = asyncio.ensure_future(until_gone())
         try:
-            await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait({pump, gone}, timeout=TICK_S))[0]:
+                if writer.stuck_s > patience_s:
+                    break  # it reads nothing, and must not hold a place
+                if writer.silent_s > KEEP_ALIVE_S:
+                    await asyncio.wait_for(writer.write(b":\n\n"), patience_s)
             if pump.done():
                 pump.result()
-            elif not self._counted:
-                self._failed(ClientGone())
+        except (TimeoutError, asyncio.TimeoutError):
+            pass
         finally:
             for task in (pump, gone):
                 task.cancel()
             await asyncio.gather(pump, gone, return_exceptions=True)
+            self._end(499, "dropped")  # unless it has ended already
 
-    async def _pump(self, send: Send) -> None:
-        begun = False
-
-        async def begin(headers: dict[str, str]) -> None:
-            nonlocal begun
-            begun = True
-            named = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
-            raw = [(k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in {**named, **headers}.items()]
-            await send({"type": "http.response.start", "status": 200, "headers": raw})
-
-        async def write(data: bytes, more: bool = True) -> None:
-            await send({"type": "http.response.body", "body": data, "more_body": more})
-
+    async def _pump(self, writer: _Writer, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._source) as source:
             try:
-                while True:
-                    step = asyncio.ensure_future(anext(source))
-                    try:
-                        while not (await asyncio.wait({step}, timeout=KEEP_ALIVE_S))[0]:
-                            if begun:
-                                await write(b":\n\n")
-                    except asyncio.CancelledError:
-                        step.cancel()
-                        await asyncio.gather(step, return_exceptions=True)
-                        raise
-                    item = step.result()
+                async for item in source:
                     if isinstance(item, Head):
-                        await begin(item.headers)
+                        await writer.begin(item.headers)
                     elif isinstance(item, Done):
-                        item.count()
-                        self._counted = True
+                        self._end(200, None)
                     else:
-                        await write(data_line(item))
-            except StopAsyncIteration:
-                pass
-            except ApiError as error:
-                self._failed(error)
-                self._counted = True
-                if not begun:
-                    await begin({})
-                await write(data_line(self._error_body(error)))
-        await write(b"", more=False)
+                        await writer.write(data_line(item))
+            except Exception as error:
+                refused = _as_api_error(error)
+                self._end(refused.status, refused.kind)
+                if self._refusal is not None and not writer.begun:
+                    response = self._refusal(refused)
+                    response.headers["x-request-id"] = self._seen.id
+                    await response(scope, receive, send)
+                    return
+                await writer.begin({})
+                await writer.write(data_line(self._error_body(refused)))
+        await writer.write(b"", more=False)
+
+
+def _as_api_error(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, BodyError):
+        return ApiError(error.status, "validation", f"Input validation error: {error.message}", error.field)
+    log.error("stream failed", exc_info=error)
+    return ApiError(500, "internal", "internal error; the server's log has the reason")
+
+
+class _Writer:
+    """Writes to one client and knows how long it has been at it."""
+
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+        self._send = send
+        self._headers = headers
+        self.begun = False
+        self._since: float | None = None  # when the write that is under way began
+        self._last = time.monotonic()
+
+    @property
+    def stuck_s(self) -> float:
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - self._last if self.begun and self._since is None else 0.0
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        self._since = time.monotonic()
+        await self._send(message)
+        self._last, self._since = time.monotonic(), None
+
+    async def begin(self, headers: dict[str, str]) -> None:
+        if self.begun:
+            return
+        self.begun = True
+        named = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
+        every = {**named, **self._headers, **headers}
+        raw = [(k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in every.items()]
+        await self._tell({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def write(self, data: bytes, more: bool = True) -> None:
+        await self._tell({"type": "http.response.body", "body": data, "more_body": more})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 
-import uvicorn
 from lora_py.chat_template import ChatTemplate
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -26,12 +26,17 @@ from serving.server.app import make_app
 from serving.server.bridge import Bridge
 from serving.server.context import ServerContext
 from serving.server.generate import Generator
+from serving.server.grove_metrics import GroveMetrics
 from serving.server.info import canary
+from serving.server.listen import Server
+from serving.server.logs import log_request
 from serving.server.metrics import Metrics
+from serving.server.observe import Observer
 from serving.server.params import Limits
 from serving.server.settings import Settings
 from serving.server.structured import Structures
 from serving.server.text import TextCodec
+from serving.server.tracing import Tracing, make_tracing
 
 log = logging.getLogger("serving")
 DEFAULT_CONTEXT = 4096
@@ -48,7 +53,7 @@ def _limits(settings: Settings, config: ModelConfig) -> Limits:
     return Limits(longest, total, settings.max_best_of, settings.max_stop_sequences)
 
 
-def build(settings: Settings) -> tuple[Starlette, ServerContext]:
+def build(settings: Settings, tracing: Tracing | None = None) -> tuple[Starlette, ServerContext]:
     config = read_config(settings.model)
     limits = _limits(settings, config)
     device = pick_device(settings.device)
@@ -72,7 +77,8 @@ def build(settings: Settings) -> tuple[Starlette, ServerContext]:
         settings.adapter_memory_bytes,
         lambda key: engine.drop_adapter(key, lambda dropped: None),
     )
-    codec = TextCodec(settings.model)
+    codec, own = TextCodec(settings.model), GroveMetrics()
+    sinks = (metrics.ended, own.ended, log_request) + ((tracing.ended,) if tracing is not None else ())
     context = ServerContext(
         settings=settings,
         limits=limits,
@@ -83,6 +89,8 @@ def build(settings: Settings) -> tuple[Starlette, ServerContext]:
         registry=registry,
         access=Access(registry, gateway, secret, settings.default_tenant),
         metrics=metrics,
+        grove_metrics=own,
+        observer=Observer(metrics.begun, sinks),
         merges=MergeCache(config.layers),
         structures=Structures(settings.model, config.vocab, config.eos_ids),
         eos_ids=config.eos_ids,
@@ -108,26 +116,19 @@ async def _preload(context: ServerContext) -> None:
 
 async def serve(settings: Settings) -> None:
     started = time.monotonic()
-    app, context = build(settings)
+    tracing = make_tracing(os.environ, settings.model_id)
+    app, context = build(settings, tracing)
     bridge = context.generator.bridge
     bridge.attach(asyncio.get_running_loop(), context.engine)
     context.engine.start()
     await canary(context)
     await _preload(context)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=20,
-        lifespan="off",
-    )
     took = time.monotonic() - started
     log.info("ready in %.1f s: %s on %s, %s", took, settings.model_id, context.device, context.weights)
     try:
-        await uvicorn.Server(config).serve()
+        await Server(app, context).serve()
     finally:
         context.registry.close()
         await asyncio.to_thread(context.engine.stop)
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)

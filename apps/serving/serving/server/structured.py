@@ -2,60 +2,102 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from torch import Tensor
 
-from serving.engine.request import TokenMask
-from serving.server.errors import validation
+from serving.server.errors import ApiError, validation
 
 MAX_GRAMMAR_CHARS = 100_000
-MakeMask = Callable[[], TokenMask]
+COMPILE_S = 2.0
+COMPILERS = 2
+KEPT = 32  # compiled grammars
+MAX_LEXER_STATES = 50_000  # at one or two kB each
+MAX_STEP_FUEL = 100_000  # about 7 ms of one step
 
 
 class GrammarMask:
-    """One request's place in its grammar. Runs on the engine's thread."""
+    """One answer's place in its grammar. Runs on the engine's thread, where it never raises: an answer that can't go
+    on has `error` set and may only end."""
 
-    def __init__(self, matcher: Any, vocab: int) -> None:
+    def __init__(self, matcher: Any, vocab: int, eos_ids: frozenset[int]) -> None:
         self._matcher = matcher
         self._vocab = vocab
+        self._eos_ids = eos_ids
+        self.error = ""
 
     def allowed(self) -> Tensor:
         packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
         bits = (packed[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-        return bits.flatten()[: self._vocab].bool()
+        allowed = bits.flatten()[: self._vocab].bool()
+        if self._matcher.is_error() or not allowed.any():
+            self.error = self.error or self._matcher.get_error()[:200] or "no token is allowed"
+            allowed = torch.zeros(self._vocab, dtype=torch.bool)
+            allowed[sorted(self._eos_ids) or [0]] = True
+        return allowed
 
     def accept(self, token: int) -> None:
-        self._matcher.consume_token(token)
-        if self._matcher.is_error():
-            raise RuntimeError(f"structured output failed: {self._matcher.get_error()[:200]}")
+        if not self.error and not self._matcher.consume_token(token):
+            self.error = self._matcher.get_error()[:200] or "the grammar does not go on"
 
 
-@dataclass(slots=True)
+MakeMask = Callable[[], GrammarMask]
+
+
 class Structures:
-    folder: Path
-    vocab: int
-    eos_ids: frozenset[int]
-    _tokenizer: Any = field(default=None)
+    """Compiles grammars off the event loop, within a time limit, and keeps the last ones."""
 
-    def masks(self, response_format: dict[str, Any] | None) -> MakeMask | None:
+    def __init__(self, folder: Path, vocab: int, eos_ids: frozenset[int]) -> None:
+        self._folder = folder
+        self._vocab = vocab
+        self._eos_ids = eos_ids
+        self._tokenizer: Any = None
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(COMPILERS, thread_name_prefix="grammar")
+        self._compiled: OrderedDict[str, Any] = OrderedDict()
+
+    async def masks(self, response_format: dict[str, Any] | None) -> MakeMask | None:
         """A maker of masks, one for each answer; None where the answer is free text. Refuses what can't be kept."""
         grammar = None if response_format is None else _grammar(response_format)
-        if grammar is None:
-            return None
-        if self._tokenizer is None:
-            eos = sorted(self.eos_ids)
-            self._tokenizer = LLTokenizer(str(self.folder / "tokenizer.json"), n_vocab=self.vocab, eos_token=eos)
-        error = LLMatcher.validate_grammar(grammar, self._tokenizer)
-        if error:
-            raise validation(f"`response_format` can't be used: {error[:300]}", "response_format")
-        return lambda: GrammarMask(LLMatcher(self._tokenizer, grammar, log_level=0), self.vocab)
+        return None if grammar is None else await self.grammar_masks(grammar, "response_format")
+
+    async def grammar_masks(self, grammar: str, field: str) -> MakeMask:
+        matcher = self._compiled.pop(grammar, None) or await self._compiled_in_time(grammar, field)
+        self._compiled[grammar] = matcher  # the last one used comes last
+        while len(self._compiled) > KEPT:
+            self._compiled.popitem(last=False)
+        return lambda: GrammarMask(matcher.deep_copy(), self._vocab, self._eos_ids)
+
+    async def _compiled_in_time(self, grammar: str, field: str) -> Any:
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._compile, grammar)
+        try:
+            matcher = await asyncio.wait_for(work, COMPILE_S)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise _refused(field, f"it took longer than {COMPILE_S:g} s to compile; make it simpler") from error
+        if matcher.is_error():
+            raise _refused(field, matcher.get_error()[:300])
+        return matcher
+
+    def _compile(self, grammar: str) -> Any:
+        with self._lock:
+            if self._tokenizer is None:
+                path, eos = str(self._folder / "tokenizer.json"), sorted(self._eos_ids)
+                self._tokenizer = LLTokenizer(path, n_vocab=self._vocab, eos_token=eos)
+        limits = LLParserLimits(max_lexer_states=MAX_LEXER_STATES, step_lexer_fuel=MAX_STEP_FUEL, verbose_errors=False)
+        return LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
+
+
+def _refused(field: str, why: str) -> ApiError:
+    return validation(f"`{field}` can't be used: {why}", field)
 
 
 def _grammar(response_format: dict[str, Any]) -> str | None:

@@ -19,6 +19,12 @@ class TextCodec:
         added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens", [])
         self.special_ids = frozenset(int(token["id"]) for token in added if token.get("special"))
 
+        self._longest = max(map(len, self.tokenizer.get_vocab()))
+
+    def most_chars(self, tokens: int) -> int:
+        """No text of more characters has so few tokens; the slack is for white space that a tokenizer drops."""
+        return self._longest * tokens + 10_000
+
     def encode(self, text: str, special: bool = True) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=special).ids)
 

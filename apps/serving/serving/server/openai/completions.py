@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from serving.server.context import context_of, now, unless_gone
+from serving.server.context import context_of, unless_gone
 from serving.server.errors import openai_body, validation
 from serving.server.fields import Fields, read_body
-from serving.server.generate import Answer, Prompt
+from serving.server.generate import Answer, Prompt, together
 from serving.server.native import identity_headers
 from serving.server.openai.params import read_openai_params
 from serving.server.openai.run import (
     Call,
     adapter_of,
     completion_logprobs,
-    counted,
     finish_reason,
+    interleaved,
     make_job,
+    new_answers,
     new_call,
     usage,
 )
 from serving.server.openai.stops import HoldBack, trimmed
+from serving.server.shapes import OPENAI
 from serving.server.sse import Done, EventStream, Head, Source
 
 MAX_PROMPTS = 64
@@ -68,12 +69,14 @@ def _choice(call: Call, index: int, prompt: Prompt, answer: Answer, echo: bool) 
 async def _complete(call: Call, prompts: list[Prompt], echo: bool) -> Response:
     params, context = call.params, call.context
     async with adapter_of(call) as loaded:
-        batches = await asyncio.gather(
-            *(context.generator.best_of(make_job(call, p, loaded), params.best_of, params.seed) for p in prompts)
-        )
+        batches: list[list[Answer]] = [[] for _ in prompts]
+
+        async def fill(index: int) -> None:
+            job = make_job(call, prompts[index], loaded)
+            batches[index] = await context.generator.best_of(job, new_answers(call, params.best_of))
+
+        await together([fill(index) for index in range(len(prompts))])
     pairs = [(p, answer) for p, answers in zip(prompts, batches, strict=True) for answer in answers[: params.n]]
-    for answers in batches:
-        counted(call, answers[0], loaded, now())
     body = {
         "id": call.id,
         "object": "text_completion",
@@ -85,51 +88,55 @@ async def _complete(call: Call, prompts: list[Prompt], echo: bool) -> Response:
     return JSONResponse(body, headers=identity_headers(context, loaded))
 
 
-def _chunk(call: Call, text: str, finish: str | None, logprobs: Any = None) -> dict[str, Any]:
+def _chunk(call: Call, index: int, text: str, finish: str | None, logprobs: Any = None) -> dict[str, Any]:
     chunk: dict[str, Any] = {
         "id": call.id,
         "object": "text_completion",
         "created": call.created,
         "model": call.model,
-        "choices": [{"index": 0, "text": text, "finish_reason": finish, "logprobs": logprobs}],
+        "choices": [{"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs}],
     }
     if call.params.include_usage:
         chunk["usage"] = None
     return chunk
 
 
-async def _stream(call: Call, prompt: Prompt, echo: bool) -> Source:
+async def _stream(call: Call, prompts: list[Prompt], echo: bool) -> Source:
     params, context = call.params, call.context
-    answer, hold = Answer(seed=params.seed), HoldBack(params.stop)
     async with context.generator.admitted(), adapter_of(call) as loaded:
-        offset = len(prompt.text) if echo else 0
-        async with aclosing(context.generator.stream(make_job(call, prompt, loaded), answer)) as steps:
-            yield Head(identity_headers(context, loaded))
-            if echo:
-                yield _chunk(call, prompt.text, None)
-            async for step in steps:
+        jobs = [make_job(call, prompt, loaded) for prompt in prompts]
+        paired = [(job, answer) for job in jobs for answer in new_answers(call, params.n)]
+        holds = [HoldBack(params.stop) for _ in paired]
+        offsets = [len(job.prompt.text) if echo else 0 for job, _ in paired]
+        begun = False
+        async with aclosing(interleaved(call, paired)) as steps:
+            async for index, step in steps:
+                if not begun:  # what fails before the first token has its own status
+                    begun = True
+                    yield Head(identity_headers(context, loaded))
+                    for at, (job, _) in enumerate(paired if echo else []):
+                        yield _chunk(call, at, job.prompt.text, None)
+                hold, answer = holds[index], paired[index][1]
                 text = hold.finish(step.visible, answer) if step.last else hold.add(step.visible)
-                logprobs = completion_logprobs(context, [step], offset) if params.logprobs else None
-                offset += len(step.visible)
+                logprobs = completion_logprobs(context, [step], offsets[index]) if params.logprobs else None
+                offsets[index] += len(step.visible)
                 if text or logprobs:
-                    yield _chunk(call, text, None, logprobs)
-        yield _chunk(call, "", finish_reason(answer))
+                    yield _chunk(call, index, text, None, logprobs)
+                if step.last:
+                    yield _chunk(call, index, "", finish_reason(answer))
         if params.include_usage:
-            yield {**_chunk(call, "", None), "choices": [], "usage": usage(len(prompt.ids), [answer])}
+            told = usage(call.seen.prompt_tokens, [answer for _, answer in paired])
+            yield {**_chunk(call, 0, "", None), "choices": [], "usage": told}
         yield "[DONE]"
-        yield Done(lambda: counted(call, answer, loaded, now()))
+        yield Done()
 
 
 async def completions(request: Request) -> Response | EventStream:
-    context, arrived = context_of(request), now()
-    context.metrics.requests.add()
-    body = await read_body(request)
+    context, body = context_of(request), await read_body(request)
     params, echo = read_openai_params(body, context.limits), body.flag("echo") or False
-    call = new_call(context, request, params, arrived, "cmpl")
+    call = await new_call(request, params, "cmpl")
     prompts = _prompts(call, body)
     if params.stream:
-        if len(prompts) > 1:
-            raise validation("only one prompt can be streamed", "prompt")
-        return EventStream(_stream(call, prompts[0], echo), openai_body, context.failed)
+        return EventStream(context, call.seen, _stream(call, prompts, echo), openai_body, OPENAI.refusal)
     async with context.generator.admitted():
         return await unless_gone(request, _complete(call, prompts, echo))

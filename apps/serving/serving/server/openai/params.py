@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.engine.request import Sampling
-from serving.server.errors import ApiError, validation
+from serving.server.errors import validation
 from serving.server.fields import Fields
 from serving.server.params import Limits, read_sampling
+
+# Refused rather than ignored: an answer without them would not be what was asked for.
+UNSUPPORTED = {
+    "logit_bias": "use response_format to bind the answer",
+    "suffix": "put it into the prompt",
+    "audio": "it writes text only",
+    "web_search_options": "it reaches no network",
+    "priority": "send the header x-grove-priority: high, normal or low",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +77,13 @@ def _logprobs(fields: Fields) -> tuple[bool, int]:
 
 
 def read_openai_params(fields: Fields, limits: Limits) -> OpenAiParams:
-    for name in ("tools", "functions"):
-        if fields.data.get(name):
-            raise ApiError(422, "tool_error", f"Tool error: `{name}` is not supported by this server", name)
-    if fields.data.get("logit_bias"):
-        raise validation("`logit_bias` is not supported by this server", "logit_bias")
+    for name, cure in UNSUPPORTED.items():
+        if fields.data.get(name) not in (None, "", [], {}, False):
+            raise validation(f"`{name}` is not supported by this server; {cure}", name)
     n, best_of = _counts(fields, limits)
     stream = fields.flag("stream") or False
-    if stream and best_of > 1:
-        raise validation("`n` and `best_of` must be 1 when streaming", "n")
+    if stream and best_of > n:
+        raise validation("`best_of` must not be over `n` when streaming", "best_of")
     wanted, top = _logprobs(fields)
     seed = fields.whole("seed", signed=True)
     name = "max_completion_tokens" if fields.data.get("max_completion_tokens") is not None else "max_tokens"
@@ -102,31 +109,3 @@ def read_openai_params(fields: Fields, limits: Limits) -> OpenAiParams:
         top_logprobs=top,
         response_format=response_format.data if response_format is not None else None,
     )
-
-
-def read_messages(fields: Fields) -> list[dict[str, Any]]:
-    messages = fields.data.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise validation("`messages` must be a non-empty array", "messages")
-    read = []
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise validation(f"`messages[{index}]` must have a role", f"messages[{index}].role")
-        read.append({**message, "content": _content(message.get("content"), index)})
-    return read
-
-
-def _content(content: Any, index: int) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    where = f"messages[{index}].content"
-    if not isinstance(content, list):
-        raise validation(f"`{where}` must be a string or an array of parts", where)
-    texts = []
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-            raise validation(f"`{where}` may hold text parts only; this model reads no images or audio", where)
-        texts.append(part["text"])
-    return "".join(texts)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +14,24 @@ from starlette.requests import Request
 
 from serving.adapters.registry import Loaded
 from serving.server.access import Caller
-from serving.server.context import ServerContext
+from serving.server.context import ServerContext, context_of, now
 from serving.server.errors import ApiError
-from serving.server.generate import Answer, Job, Prompt, Step
+from serving.server.generate import Answer, Job, Prompt, Step, seeded_answers, together
+from serving.server.hints import Hints
+from serving.server.observe import Observation, asked_of, seen_of
 from serving.server.openai.params import OpenAiParams
+from serving.server.structured import MakeMask
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     context: ServerContext
     request: Request
+    seen: Observation
     caller: Caller
+    hints: Hints
     params: OpenAiParams
-    arrived: float
+    make_mask: MakeMask | None
     id: str
     created: int
 
@@ -34,9 +40,16 @@ class Call:
         return self.params.model or self.context.settings.model_id
 
 
-def new_call(context: ServerContext, request: Request, params: OpenAiParams, arrived: float, prefix: str) -> Call:
+async def new_call(request: Request, params: OpenAiParams, prefix: str, grammar: str | None = None) -> Call:
+    """`grammar` binds the answer in place of `response_format`."""
+    context, seen = context_of(request), seen_of(request)
+    caller, hints = context.counted_caller(request)
+    if grammar is not None:
+        make_mask: MakeMask | None = await context.structures.grammar_masks(grammar, "tools")
+    else:
+        make_mask = await context.structures.masks(params.response_format)
     call_id = f"{prefix}-{uuid.uuid4().hex}"
-    return Call(context, request, context.caller(request), params, arrived, call_id, int(time.time()))
+    return Call(context, request, seen, caller, hints, params, make_mask, call_id, int(time.time()))
 
 
 @asynccontextmanager
@@ -46,7 +59,9 @@ async def adapter_of(call: Call) -> AsyncIterator[list[Loaded]]:
     ids = () if model in ("", call.context.settings.model_id) else (model,)
     entered = False
     try:
-        async with call.context.adapters(call.request, call.caller, ids, call.params.adapter_source) as loaded:
+        async with call.context.adapters(
+            call.request, call.caller, ids, call.params.adapter_source, call.hints.deadline
+        ) as loaded:
             entered = True
             yield loaded
     except ApiError as error:
@@ -56,21 +71,62 @@ async def adapter_of(call: Call) -> AsyncIterator[list[Loaded]]:
 
 
 def make_job(call: Call, prompt: Prompt, loaded: list[Loaded]) -> Job:
-    params, context = call.params, call.context
+    params, context, seen = call.params, call.context, call.seen
     max_new = context.new_tokens(params.max_tokens, prompt, params.max_tokens_name)
-    context.metrics.input_length.observe(len(prompt.ids))
-    context.metrics.max_new.observe(max_new)
+    seen.prompt_tokens += len(prompt.ids)
+    seen.validated = now()
+    sampling = params.sampling
+    seen.asked = asked_of(
+        max_tokens=max_new,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k or None,
+        seed=params.seed,
+    )
     return Job(
         prompt=prompt,
         max_new_tokens=max_new,
-        sampling=params.sampling,
+        sampling=sampling,
         adapter=loaded[0].engine if loaded else None,
-        tenant=call.caller.tenant,
+        tenant=seen.tenant,
         eos_ids=frozenset() if params.ignore_eos else context.eos_ids,
         stop=params.stop,
         alternatives=params.top_logprobs,
-        make_mask=context.structures.masks(params.response_format),
+        make_mask=call.make_mask,
+        priority=call.hints.priority,
+        deadline=call.hints.deadline,
     )
+
+
+def new_answers(call: Call, count: int) -> list[Answer]:
+    answers = seeded_answers(call.params.seed, count)
+    call.seen.answers += answers
+    return answers
+
+
+async def interleaved(call: Call, jobs: list[tuple[Job, Answer]]) -> AsyncGenerator[tuple[int, Step], None]:
+    """The steps of several answers as they come, each with its answer's index."""
+    steps: asyncio.Queue[tuple[int, Step] | None] = asyncio.Queue()
+
+    async def pump(index: int, job: Job, answer: Answer) -> None:
+        async with aclosing(call.context.generator.stream(job.seeded(answer.seed), answer)) as source:
+            async for step in source:
+                steps.put_nowait((index, step))
+
+    async def run() -> None:
+        try:
+            await together([pump(index, job, answer) for index, (job, answer) in enumerate(jobs)])
+        finally:
+            steps.put_nowait(None)
+
+    task = asyncio.ensure_future(run())
+    try:
+        while (item := await steps.get()) is not None:
+            yield item
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def usage(prompt_tokens: int, answers: list[Answer]) -> dict[str, Any]:
@@ -85,7 +141,7 @@ def usage(prompt_tokens: int, answers: list[Answer]) -> dict[str, Any]:
 
 
 def finish_reason(answer: Answer) -> str:
-    return "length" if answer.finish == "length" else "stop"
+    return "length" if answer.reason == "length" else "stop"
 
 
 def chat_logprobs(context: ServerContext, steps: list[Step]) -> dict[str, Any]:
@@ -112,8 +168,3 @@ def completion_logprobs(context: ServerContext, steps: list[Step], offset: int) 
         "top_logprobs": [{context.codec.token_text(t): p for t, p in step.alternatives} for step in steps],
         "text_offset": offsets,
     }
-
-
-def counted(call: Call, answer: Answer, loaded: list[Loaded], now: float) -> None:
-    label = loaded[0].ref.id if loaded else ""
-    call.context.metrics.answered(answer, 0.0, now - call.arrived, call.caller.tenant, label)

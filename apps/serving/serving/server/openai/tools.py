@@ -1,0 +1,111 @@
+"""`tools`, `tool_choice` and `parallel_tool_calls`: what was asked for, and the grammar of an enforced call."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from llguidance import LLMatcher
+
+from serving.server.errors import ApiError
+from serving.server.fields import Fields
+
+MAX_TOOLS = 128
+MAX_CALLS = 8
+MAX_SCHEMA_CHARS = 100_000
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    name: str
+    parameters: dict[str, Any]
+    spec: dict[str, Any]  # in OpenAI's form, as chat templates take it
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPlan:
+    """`shown` are told to the model; `forced`, where not empty, are those of which it must call one."""
+
+    shown: tuple[Tool, ...] = ()
+    forced: tuple[Tool, ...] = ()
+    parallel: bool = True
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(tool.name for tool in self.shown)
+
+
+def tool_error(message: str, field: str) -> ApiError:
+    return ApiError(422, "tool_error", f"Tool error: {message}", field)
+
+
+def read_tools(fields: Fields) -> ToolPlan:
+    for old in ("functions", "function_call"):
+        if fields.data.get(old):
+            raise tool_error(f"`{old}` is not supported; send `tools` and `tool_choice`", old)
+    given, parallel = fields.data.get("tools"), fields.flag("parallel_tool_calls")
+    if given is not None and (not isinstance(given, list) or len(given) > MAX_TOOLS):
+        raise tool_error(f"`tools` must be an array of at most {MAX_TOOLS} functions", "tools")
+    tools = tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(given or ()))
+    names = [tool.name for tool in tools]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise tool_error(f"`tools` has the function {twice!r} twice", "tools")
+    return _chosen(tools, fields.data.get("tool_choice"), True if parallel is None else parallel)
+
+
+def _tool(item: Any, where: str) -> Tool:
+    function = item.get("function") if isinstance(item, dict) else None
+    if not isinstance(function, dict) or item.get("type", "function") != "function":
+        raise tool_error(f"`{where}` must be {{type: function, function: {{name, parameters}}}}", where)
+    name, description, parameters = (function.get(key) for key in ("name", "description", "parameters"))
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise tool_error(f"`{where}.function.name` must be 1 to 64 letters, digits, _ or -", f"{where}.function.name")
+    if description is not None and not isinstance(description, str):
+        raise tool_error(f"`{where}.function.description` must be a string", f"{where}.function.description")
+    parameters = {"type": "object", "properties": {}} if parameters is None else parameters
+    if not isinstance(parameters, dict) or len(json.dumps(parameters)) > MAX_SCHEMA_CHARS:
+        raise tool_error(f"`{where}.function.parameters` must be a JSON schema", f"{where}.function.parameters")
+    shown = {"name": name, "description": description or "", "parameters": parameters}
+    return Tool(name, parameters, {"type": "function", "function": shown})
+
+
+def _chosen(tools: tuple[Tool, ...], choice: Any, parallel: bool) -> ToolPlan:
+    if choice is None or choice == "auto":
+        return ToolPlan(tools, (), parallel)
+    if choice == "none":
+        return ToolPlan()
+    if choice == "required":
+        if not tools:
+            raise tool_error("`tool_choice: required` needs `tools`", "tool_choice")
+        return ToolPlan(tools, tools, parallel)
+    function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    # LoRAX takes a function's bare name.
+    name = function.get("name") if isinstance(function, dict) else choice if isinstance(choice, str) else None
+    named = tuple(tool for tool in tools if tool.name == name)
+    if not named:
+        told = "none, auto, required, or {type: function, function: {name}} with the name of one of `tools`"
+        raise tool_error(f"`tool_choice` must be {told}", "tool_choice")
+    return ToolPlan(tools, named, False)
+
+
+def call_grammar(plan: ToolPlan, tagged: bool) -> str:
+    """Calls as JSON objects, one a line, of the forced functions; `tagged` as Hermes and Qwen write them."""
+    before, after = ("<tool_call>\n", "\n</tool_call>") if tagged else ("", "")
+    repeat = f' ("\\n" call){{0,{MAX_CALLS - 1}}}' if plan.parallel else ""
+    lines = [f"start: call{repeat}", "call: " + " | ".join(f"tool_{i}" for i in range(len(plan.forced)))]
+    for index, tool in enumerate(plan.forced):
+        head = json.dumps(before + call_head(tool.name))
+        lines.append(f"tool_{index}: {head} args_{index} {json.dumps('}' + after)}")
+        # A rule of its own keeps `#/$defs` references of the function's schema pointing at its own root.
+        schema = {"type": "object", **tool.parameters, "x-guidance": JSON_STYLE}
+        lines.append(f"args_{index}: %json {json.dumps(schema)}")
+    return str(LLMatcher.grammar_from_lark("\n".join(lines)))
+
+
+def call_head(name: str) -> str:
+    return f'{{"name": "{name}", "arguments": '
