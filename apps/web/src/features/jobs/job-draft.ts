@@ -6,6 +6,7 @@ import {
   type JobConfig,
 } from "@grove/contracts/jobs";
 import type { TemplateValues } from "@/features/datasets/template-editor";
+import { readable } from "../shared/readable";
 
 /** Numbers as they are typed; an empty text is null where null has a meaning. */
 type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora";
@@ -81,16 +82,6 @@ function numberOf(field: NumberField, text: string): number | null | undefined {
   const trimmed = text.trim();
   if (trimmed === "") return nullable.includes(field) ? null : undefined;
   return Number(trimmed);
-}
-
-function readable(message: string): string {
-  if (/NaN/.test(message)) return "Write a number.";
-  if (/expected int/.test(message)) return "Write a whole number.";
-  const low = /expected \w+ to be >(=?)(-?[\d.e-]+)/.exec(message);
-  if (low) return `Must be ${low[1] === "=" ? "at least" : "more than"} ${low[2]}.`;
-  const high = /expected \w+ to be <(=?)(-?[\d.e-]+)/.exec(message);
-  if (high) return `Must be ${high[1] === "=" ? "at most" : "less than"} ${high[2]}.`;
-  return message;
 }
 
 export function checkDraft(draft: JobDraft): CheckedDraft {

@@ -3,6 +3,7 @@ import type { DatasetView } from "@grove/contracts/datasets";
 import type { CreateJobInput } from "@grove/contracts/jobs";
 import { toSlug } from "@grove/contracts/names";
 import type { BaseModelView } from "@grove/contracts/serving";
+import type { CreateSweepInput } from "@grove/contracts/sweeps";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Field, Input, Select } from "@grove/ui/field";
 import { Tabs } from "@grove/ui/tabs";
@@ -15,6 +16,8 @@ import { LiveTemplatePreview } from "@/features/datasets/template-preview";
 import { failureOf } from "@/features/shared/failure";
 import { plural } from "@/features/shared/format";
 import { useTRPC } from "@/features/shared/trpc";
+import { checkGrid, emptyGrid } from "@/features/sweeps/grid-draft";
+import { GridFields } from "@/features/sweeps/grid-fields";
 import { HyperparameterFields } from "./hyperparameter-fields";
 import { checkDraft, type DraftProblems, emptyDraft, type JobDraft, withConfig } from "./job-draft";
 import { LudwigEditor } from "./ludwig-editor";
@@ -34,10 +37,17 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
   const [draft, setDraft] = useState<JobDraft>(() => draftFor(first, baseModels[0]?.id ?? ""));
   const [tab, setTab] = useState("form");
   const [asked, setAsked] = useState(false); // problems of empty fields are shown after the first try
+  const [gridDraft, setGridDraft] = useState(emptyGrid);
   const create = useMutation(trpc.jobs.create.mutationOptions({ onSuccess: (job) => router.push(`/jobs/${job.id}`) }));
+  const sweep = useMutation(
+    trpc.sweeps.create.mutationOptions({ onSuccess: ({ id }) => router.push(`/sweeps/${id}`) }),
+  );
   const dataset = datasets.find((item) => item.id === draft.datasetId) ?? first;
   const checked = checkDraft(draft);
-  const failure = create.error === null ? null : failureOf(create.error);
+  const checkedGrid = checkGrid(gridDraft);
+  const grid = checkedGrid.ok ? checkedGrid.grid : null;
+  const error = create.error ?? sweep.error;
+  const failure = error === null ? null : failureOf(error);
   const problems: DraftProblems = {
     ...(checked.ok ? {} : checked.problems),
     ...(failure?.field ? { [failure.field]: failure.message } : {}),
@@ -47,7 +57,9 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
 
   const start = () => {
     setAsked(true);
-    if (checked.ok) create.mutate(checked.input satisfies CreateJobInput);
+    if (!checked.ok || !checkedGrid.ok) return;
+    if (grid === null) create.mutate(checked.input satisfies CreateJobInput);
+    else sweep.mutate({ ...checked.input, grid } satisfies CreateSweepInput);
   };
   return (
     <div className="grid items-start gap-6 lg:grid-cols-[minmax(0,1fr)_24rem]">
@@ -133,6 +145,7 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
                     problemOf={(key) => problemOf(`config.hyperparameters.${key}`)}
                     onChange={setDraft}
                   />
+                  <GridFields draft={gridDraft} checked={checkedGrid} onChange={setGridDraft} />
                 </div>
               ),
             },
@@ -157,7 +170,8 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
           checked={checked}
           asked={asked}
           failure={failure}
-          busy={create.isPending || create.isSuccess}
+          grid={grid}
+          busy={create.isPending || create.isSuccess || sweep.isPending || sweep.isSuccess}
           onStart={start}
         />
         <Card>

@@ -16,9 +16,9 @@ import { CancelJob } from "./cancel-job";
 import { JobConfigView } from "./job-config-view";
 import { JobFigures } from "./job-figures";
 import { JobLog } from "./job-log";
-import { isRunning } from "./jobs-page";
 import { ChartLegend, LearningRateChart, LossChart } from "./loss-chart";
 import { nextStep } from "./next-step";
+import { isRunning } from "./running";
 import { readStory, type TrainingStory } from "./training-curve";
 import { useJobEvents } from "./use-job-events";
 
@@ -45,9 +45,19 @@ function JobDetail({ job }: { job: JobView }) {
     <Page>
       <PageHeader
         above={
-          <Link href="/jobs" className="text-link">
-            Jobs
-          </Link>
+          <>
+            <Link href="/jobs" className="text-link">
+              Jobs
+            </Link>
+            {job.sweepId === null ? null : (
+              <>
+                {" / "}
+                <Link href={`/sweeps/${job.sweepId}`} className="text-link">
+                  Sweep
+                </Link>
+              </>
+            )}
+          </>
         }
         title={
           <>

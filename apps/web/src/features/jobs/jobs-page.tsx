@@ -1,22 +1,18 @@
 "use client";
-import { finishedJobStatuses, type JobView } from "@grove/contracts/jobs";
-import { StatusBadge } from "@grove/ui/badge";
+import type { JobView } from "@grove/contracts/jobs";
 import { buttonStyles } from "@grove/ui/button";
 import { Page, PageHeader } from "@grove/ui/page";
-import { ProgressBar } from "@grove/ui/progress";
 import { EmptyState } from "@grove/ui/states";
 import { Table, Td, Th, Tr } from "@grove/ui/table";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Activity, Plus } from "lucide-react";
 import Link from "next/link";
-import { duration, money } from "@/features/shared/format";
+import { money } from "@/features/shared/format";
 import { PagedList, whileAny } from "@/features/shared/paged-list";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
-
-export function isRunning(job: Pick<JobView, "status">): boolean {
-  return !finishedJobStatuses.includes(job.status);
-}
+import { JobState } from "./job-state";
+import { isRunning } from "./running";
 
 export function JobsPage() {
   const trpc = useTRPC();
@@ -93,20 +89,5 @@ function JobTable({ jobs }: { jobs: JobView[] }) {
         </Tr>
       ))}
     </Table>
-  );
-}
-
-function JobState({ job }: { job: JobView }) {
-  if (job.status !== "training" || job.progress === null || job.progress.totalSteps === 0)
-    return <StatusBadge status={job.status} />;
-  const { step, totalSteps, secondsLeft } = job.progress;
-  return (
-    <span className="flex items-center gap-3">
-      <StatusBadge status={job.status} />
-      <span className="w-20">
-        <ProgressBar fraction={step / totalSteps} label={`Progress of ${job.name}`} />
-      </span>
-      {secondsLeft === null ? null : <span className="text-xs text-faint">{duration(secondsLeft)} left</span>}
-    </span>
   );
 }

@@ -1,5 +1,6 @@
 "use client";
 import type { JobQuote } from "@grove/contracts/jobs";
+import { type SweepGrid, type SweepQuote, sweepSize } from "@grove/contracts/sweeps";
 import { Button } from "@grove/ui/button";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Notice, Skeleton } from "@grove/ui/states";
@@ -15,23 +16,31 @@ type QuotePanelProps = {
   checked: CheckedDraft;
   asked: boolean;
   failure: ShownFailure | null;
+  grid: SweepGrid | null; // a sweep, where there is one
   busy: boolean;
   onStart: () => void;
 };
 
 /** The price before the work, and the button that begins it. */
-export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePanelProps) {
+export function QuotePanel({ checked, asked, failure, grid, busy, onStart }: QuotePanelProps) {
   const trpc = useTRPC();
-  const settled = useDebounced(JSON.stringify(checked), 1_000);
-  const isSettled = settled === JSON.stringify(checked);
+  const asking = JSON.stringify([checked, grid]);
+  const isSettled = useDebounced(asking, 1_000) === asking;
   const quote = useQuery(
-    trpc.jobs.quote.queryOptions(checked.ok && isSettled ? checked.input : skipToken, {
+    trpc.jobs.quote.queryOptions(checked.ok && isSettled && grid === null ? checked.input : skipToken, {
       placeholderData: keepPreviousData,
       staleTime: 60_000,
       refetchInterval: ({ state }) => (state.data?.status === "waiting" ? 1_500 : false),
     }),
   );
-  const refusal = failure ?? (quote.error === null ? null : failureOf(quote.error));
+  const sweep = useQuery(
+    trpc.sweeps.quote.queryOptions(checked.ok && isSettled && grid !== null ? { ...checked.input, grid } : skipToken, {
+      placeholderData: keepPreviousData,
+      staleTime: 60_000,
+    }),
+  );
+  const error = grid === null ? quote.error : sweep.error;
+  const refusal = failure ?? (error === null ? null : failureOf(error));
   const problem = checked.ok ? null : (Object.values(checked.problems)[0] ?? null);
   return (
     <Card>
@@ -40,17 +49,17 @@ export function QuotePanel({ checked, asked, failure, busy, onStart }: QuotePane
         <div className="flex flex-col gap-4">
           {refusal !== null ? <Notice tone="bad" title={refusal.message} /> : null}
           {problem !== null && asked ? <Notice tone="warn" title={problem} /> : null}
-          {quote.data === undefined ? (
-            checked.ok && refusal === null ? (
-              <Skeleton shape="row" />
-            ) : (
-              <p className="text-sm text-muted">Fill in the form to see the price.</p>
-            )
-          ) : (
+          {grid === null && quote.data !== undefined ? (
             <QuoteView quote={quote.data} label={priceLabel(checked, quote.data)} />
+          ) : grid !== null && sweep.data !== undefined ? (
+            <SweepQuoteView quote={sweep.data} />
+          ) : checked.ok && refusal === null ? (
+            <Skeleton shape="row" />
+          ) : (
+            <p className="text-sm text-muted">Fill in the form to see the price.</p>
           )}
           <Button variant="primary" size="lg" busy={busy} onClick={onStart}>
-            <Play /> Start training
+            <Play /> {grid === null ? "Start training" : `Start ${sweepSize(grid)} runs`}
           </Button>
         </div>
       </CardBody>
@@ -84,6 +93,23 @@ function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
         <dd className="tabular-nums">{money(quote.pricePerMillionTokensMicroUsd)}</dd>
       </div>
       <TrainerFigures quote={quote} />
+    </dl>
+  );
+}
+
+function SweepQuoteView({ quote }: { quote: SweepQuote }) {
+  return (
+    <dl className="flex flex-col gap-2 text-sm">
+      <div className="flex items-baseline justify-between gap-4">
+        <dt className="text-muted">Price of {plural(quote.runs, "run")}, about</dt>
+        <dd className="text-xl font-semibold tracking-tight tabular-nums" data-testid="quote-price">
+          {money(quote.priceMicroUsd)}
+        </dd>
+      </div>
+      <div className="flex items-baseline justify-between gap-4">
+        <dt className="text-muted">Training tokens</dt>
+        <dd className="tabular-nums">{count(quote.trainTokens)}</dd>
+      </div>
     </dl>
   );
 }

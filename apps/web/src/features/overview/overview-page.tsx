@@ -3,7 +3,7 @@ import { Page, PageHeader } from "@grove/ui/page";
 import { LoadingPage } from "@grove/ui/states";
 import { useQuery } from "@tanstack/react-query";
 import { isRunningEval } from "@/features/evals/eval-table";
-import { isRunning } from "@/features/jobs/jobs-page";
+import { isRunning } from "@/features/jobs/running";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { AdapterScores } from "./adapter-scores";
