@@ -27,6 +27,15 @@ def free_port() -> int:
 
 @contextmanager
 def running_server(model: Path, cache: Path, env: dict[str, str], *flags: str) -> Iterator[str]:
+    with serving_process(model, cache, env, *flags) as (url, _):
+        yield url
+
+
+@contextmanager
+def serving_process(
+    model: Path, cache: Path, env: dict[str, str], *flags: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Its log is in `cache`'s folder as serving-PORT.log."""
     port = free_port()
     command = [sys.executable, "-m", "serving", "--model", str(model), "--port", str(port), "--threads", "1"]
     log = (cache.parent / f"serving-{port}.log").open("w+")
@@ -47,7 +56,7 @@ def running_server(model: Path, cache: Path, env: dict[str, str], *flags: str) -
                 time.sleep(0.1)
         log.seek(0)
         assert process.poll() is None, log.read()
-        yield url
+        yield url, process
     finally:
         process.terminate()
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from serving.engine.request import EngineAdapter, NewToken, PromptDone, Request, Sampling, TokenMask
 from serving.server.bridge import Bridge
-from serving.server.errors import draining, generation, overloaded
+from serving.server.errors import deadline_passed, draining, generation, overloaded
 from serving.server.structured import GrammarMask
 from serving.server.text import StopMatcher, TextCodec, TokenDecoder
 
@@ -118,6 +118,8 @@ class Generator:
         """Fills `answer` while it goes; ends after the last token."""
         decoder, matcher = TokenDecoder(self.codec), StopMatcher(job.stop)
         answer.started = time.monotonic()
+        if job.deadline is not None and answer.started >= job.deadline:
+            raise deadline_passed()
         mask = job.make_mask() if job.make_mask is not None else None
         async with self.bridge.run(job.request(mask)) as events:
             async for event in events:
