@@ -91,7 +91,10 @@ def adapter_sha256(folder: Path) -> str:
 def read_adapter(folder: Path, expected_sha256: str | None = None, max_bytes: int | None = None) -> Adapter:
     """The bytes that are hashed are the bytes that are parsed, so a file swapped in between changes nothing."""
     config_bytes, weight_bytes = read_files(folder, max_bytes)
-    return parse_adapter(config_bytes, weight_bytes, prompt_format(folder), expected_sha256)
+    sha256 = sha256_of(config_bytes, weight_bytes)
+    if expected_sha256 is not None and sha256 != expected_sha256:
+        raise AdapterError("adapter_invalid", f"The adapter's SHA-256 is {sha256}, not {expected_sha256}.")
+    return parse_adapter(config_bytes, weight_bytes, sha256, prompt_format(folder))
 
 
 def read_files(folder: Path, max_bytes: int | None = None) -> tuple[bytes, bytes]:
@@ -105,12 +108,8 @@ def sha256_of(config_bytes: bytes, weight_bytes: bytes) -> str:
     return digest.hexdigest()
 
 
-def parse_adapter(
-    config_bytes: bytes, weight_bytes: bytes, form: PromptFormat = "raw", expected_sha256: str | None = None
-) -> Adapter:
-    sha256 = sha256_of(config_bytes, weight_bytes)
-    if expected_sha256 is not None and sha256 != expected_sha256:
-        raise AdapterError("adapter_invalid", f"The adapter's SHA-256 is {sha256}, not {expected_sha256}.")
+def parse_adapter(config_bytes: bytes, weight_bytes: bytes, sha256: str, form: PromptFormat = "raw") -> Adapter:
+    """sha256: of these bytes, as `sha256_of` gives it."""
     config, targets = parse_config(config_bytes, form)
     weights = parse_weights(weight_bytes, config.module_rank)
     if targets is not None:

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import json
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
-from pathlib import Path
 
+import httpx
+
+from serving.adapters.fetch import FetchLimits, Sink, Unreachable
 from serving.adapters.identity import AdapterFailure, AdapterRef, check_grove_id, is_sha256
 
-RETRY_PAUSES_S = (0.2, 0.8)
-SOCKET_TIMEOUT_S = 10.0
-FILE_TIMEOUT_S = 120.0
-
-
-class GatewayUnreachable(AdapterFailure):
-    """No answer, or a 5xx: trying again may help."""
+ANSWER_LIMIT = 1 << 16
 
 
 class Gateway:
-    def __init__(self, url: str, secret: str) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, url: str, secret: str, limits: FetchLimits | None = None) -> None:
+        limits = limits or FetchLimits()
         self._secret = secret
         # The gateway is a neighbour: a proxy from the environment must not see the internal secret.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"),
+            trust_env=False,
+            timeout=httpx.Timeout(limits.stall_s, connect=limits.connect_s),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
+        )
 
     def resolve(self, adapter_id: str, *, authorization: str | None, tenant: str | None) -> AdapterRef:
         """With the user's own authorization, or with the internal secret for a named tenant."""
         query = {"id": check_grove_id(adapter_id)}
         if authorization is None:
             query["tenant"] = tenant or ""
-        path = f"/internal/adapters/resolve?{urllib.parse.urlencode(query)}"
-        with self._open(path, authorization or f"Bearer {self._secret}", adapter_id) as response:
-            body = response.read(1 << 16)
+        body = b""
+        url = httpx.URL("/internal/adapters/resolve", params=query)
+        with self._open(url, authorization or f"Bearer {self._secret}", adapter_id) as response:
+            for block in response.iter_bytes():
+                body += block
+                if len(body) > ANSWER_LIMIT:
+                    break
         try:
             answer = json.loads(body)
             ref = AdapterRef(
@@ -49,34 +49,28 @@ class Gateway:
             raise AdapterFailure(f"the gateway's answer about {adapter_id} was not understood")
         return ref
 
-    def download(self, ref: AdapterRef, name: str, target: Path, limit: int) -> None:
-        path = f"/internal/adapters/{ref.sha256}/{name}"
-        deadline, size = time.monotonic() + FILE_TIMEOUT_S, 0
-        with self._open(path, f"Bearer {self._secret}", ref.id) as response, target.open("wb") as file:
-            while block := response.read(1 << 20):
-                size += len(block)
-                if size > limit:
-                    raise AdapterFailure(f"adapter {ref.id} is larger than {limit} bytes")
-                if time.monotonic() > deadline:
-                    raise GatewayUnreachable(f"fetching adapter {ref.id} took over {FILE_TIMEOUT_S:.0f} s")
-                file.write(block)
+    def download(self, ref: AdapterRef, name: str, sink: Sink) -> None:
+        url = httpx.URL(f"/internal/adapters/{ref.sha256}/{name}")
+        with self._open(url, f"Bearer {self._secret}", ref.id) as response:
+            for block in response.iter_bytes():
+                sink.write(block)
 
     @contextmanager
-    def _open(self, path: str, authorization: str, adapter_id: str) -> Iterator[HTTPResponse]:
-        request = urllib.request.Request(  # noqa: S310 (the scheme is the operator's own)
-            self._url + path, headers={"authorization": authorization}
-        )
+    def _open(self, url: httpx.URL, authorization: str, adapter_id: str) -> Iterator[httpx.Response]:
         try:
-            with self._opener.open(request, timeout=SOCKET_TIMEOUT_S) as response:
+            with self._http.stream("GET", url, headers={"authorization": authorization}) as response:
+                status = response.status_code
+                if status in (401, 403):
+                    raise AdapterFailure(f"not authorized to use adapter {adapter_id}")
+                if status == 404:
+                    raise AdapterFailure(f"adapter {adapter_id} was not found")
+                if status >= 500 or status == 429:
+                    raise Unreachable(f"the gateway answered {status} for adapter {adapter_id}")
+                if status != 200:
+                    raise AdapterFailure(f"the gateway answered {status} for adapter {adapter_id}")
                 yield response
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code in (401, 403):
-                    raise AdapterFailure(f"not authorized to use adapter {adapter_id}") from error
-                if error.code == 404:
-                    raise AdapterFailure(f"adapter {adapter_id} was not found") from error
-                if error.code >= 500:
-                    raise GatewayUnreachable(f"the gateway answered {error.code} for adapter {adapter_id}") from error
-                raise AdapterFailure(f"the gateway answered {error.code} for adapter {adapter_id}") from error
-        except (OSError, HTTPException) as error:
-            raise GatewayUnreachable(f"adapter {adapter_id} could not be fetched from the gateway: {error}") from error
+        except httpx.TimeoutException as error:
+            raise Unreachable(f"adapter {adapter_id}: the gateway did not answer in time") from error
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"adapter {adapter_id} could not be fetched from the gateway: {reason}") from error

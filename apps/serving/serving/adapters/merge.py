@@ -6,12 +6,15 @@ Missing modules count as zeros. The random choices of DARE come from the merge's
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lora_py.grouped import PackedAdapter, pack_adapter
+from lora_py.arena import pack_arena
+from lora_py.grouped import PackedAdapter
+from lora_py.peft_weights import AdapterError
 from torch import Tensor
 
 from serving.adapters.identity import AdapterFailure
@@ -65,7 +68,7 @@ def merge_tensors(tensors: Sequence[Tensor], merge: Merge, generator: torch.Gene
 
 
 def merge_adapters(adapters: Sequence[EngineAdapter], merge: Merge, layers: int) -> EngineAdapter:
-    ranks = {adapter.packed.rank for adapter in adapters}
+    ranks = {pair.a.shape[0] for adapter in adapters for pair in adapter.packed.pairs.values()}
     if len(ranks) != 1:
         raise AdapterFailure(f"merged adapters must share one rank; these have {sorted(ranks)}")
     key = merge_key(adapters, merge)
@@ -83,23 +86,42 @@ def merge_adapters(adapters: Sequence[EngineAdapter], merge: Merge, layers: int)
             merge_tensors(b, merge, generator).t(),
         )
     first = next(iter(packs[0].pairs.values())).a
-    return EngineAdapter(key, pack_adapter(merged, 1.0, first.dtype, first.device, layers))
+    try:
+        packed, _, _ = pack_arena(merged, lambda name: 1.0, first.dtype, first.device, layers)
+    except AdapterError as error:
+        raise AdapterFailure(f"the merge was refused: {error}") from error
+    return EngineAdapter(key, packed)
 
 
 class MergeCache:
-    """The last merges; each is made once, on the caller's thread."""
+    """The last merges, up to a number and to a size; the same merge is made once at a time."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, max_bytes: int = 512 << 20) -> None:
         self._layers = layers
+        self._max_bytes = max_bytes
         self._made: OrderedDict[str, EngineAdapter] = OrderedDict()
+        self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
 
     def get(self, adapters: Sequence[EngineAdapter], merge: Merge) -> EngineAdapter:
+        """Blocking, on the caller's thread."""
         key = merge_key(adapters, merge)
-        made = self._made.get(key)
-        if made is None:
-            made = merge_adapters(adapters, merge, self._layers)
-        self._made[key] = made
-        self._made.move_to_end(key)
-        while len(self._made) > KEPT:
-            self._made.popitem(last=False)
-        return made
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            try:
+                made = self._made.get(key) or merge_adapters(adapters, merge, self._layers)
+                with self._lock:
+                    self._keep(made)
+                return made
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+
+    def _keep(self, made: EngineAdapter) -> None:
+        self._made[made.key] = made
+        self._made.move_to_end(made.key)
+        total = sum(one.packed.nbytes for one in self._made.values())
+        while len(self._made) > 1 and (len(self._made) > KEPT or total > self._max_bytes):
+            _, gone = self._made.popitem(last=False)
+            total -= gone.packed.nbytes

@@ -1,26 +1,37 @@
-"""Adapters in memory: each loaded once however many ask, off the request path, and dropped least recently used."""
+"""Adapters by name and by content: each loaded once however many ask, off the request path, fetches apart from loads.
+
+A load begins when its first request arrives, so whatever waits later (in the server or in the engine) waits with its
+adapter already on the way. Fetches run on threads of their own, shared fairly by tenant; one that hangs delays nobody
+else.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import BinaryIO
 
-import torch
-from lora_py.arena import pack_arena
-from lora_py.peft_files import Adapter, check_against_base
-from lora_py.peft_weights import AdapterError
-
+from serving.adapters.fetch import Sink, Unreachable, with_retries
 from serving.adapters.identity import AdapterFailure, AdapterRef
-from serving.adapters.store import DiskStore, LocalFolders
+from serving.adapters.loader import Loader, Made
+from serving.adapters.locate import Locator
+from serving.adapters.memory import Memory
+from serving.adapters.pools import FairPool
+from serving.adapters.records import Counters, Record, Records
+from serving.adapters.sources import Origins
+from serving.adapters.store import DiskStore
 from serving.engine.request import EngineAdapter
 
+log = logging.getLogger("serving.adapters")
 LOADERS = 4
-BREAKER_S = (1.0, 5.0, 30.0)  # how long a failed adapter is not tried again, by failures in a row
+FETCHERS = 32
+FETCHERS_PER_TENANT = 8
+ROOM_S = 30.0  # how long an adapter waits for memory that others hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,184 +40,228 @@ class Loaded:
     engine: EngineAdapter
 
 
-@dataclass(slots=True)
-class Record:
-    """What GET /adapters tells about one adapter."""
+@dataclass(slots=True, eq=False)
+class _Load:
+    """One adapter on its way into memory; whoever asks meanwhile waits for the same future."""
 
     ref: AdapterRef
-    state: str = "fetching"  # fetching, ready, failed, evicted; "resident" is the engine's to say
-    rank: int = 0
-    nbytes: int = 0
-    loads: int = 0
-    hits: int = 0
-    last_use: float = 0.0
-    load_seconds: float = 0.0
-    error: str = ""
-    failures: int = 0
-    failed_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class PackOptions:
-    dtype: torch.dtype
-    device: torch.device
-    max_rank: int
-    layers: int
+    began: float
+    future: Future[EngineAdapter]
+    fetched: bool = False
 
 
 class Registry:
     def __init__(
-        self,
-        store: DiskStore,
-        local: LocalFolders,
-        base_config: Mapping[str, Any],
-        options: PackOptions,
-        max_bytes: int,
-        on_evict: Callable[[str], None],
+        self, store: DiskStore, loader: Loader, origins: Origins, max_bytes: int, on_evict: Callable[[str], None]
     ) -> None:
         self._store = store
-        self._local = local
-        self._base_config = base_config
-        self._options = options
-        self._max_bytes = max_bytes
+        self._loader = loader
+        self._origins = origins
         self._on_evict = on_evict
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(LOADERS, thread_name_prefix="adapter-loader")
-        self._ready: OrderedDict[str, EngineAdapter] = OrderedDict()  # by hash, least recently used first
-        self._loading: dict[str, Future[EngineAdapter]] = {}
-        self._pins: dict[str, int] = {}
-        self._records: OrderedDict[tuple[str, str, str], Record] = OrderedDict()
-        self._local_hashes: dict[str, tuple[object, str, str]] = {}
+        self._loaders = ThreadPoolExecutor(LOADERS, thread_name_prefix="adapter-loader")
+        self._fetchers = FairPool(FETCHERS, FETCHERS_PER_TENANT, "adapter-fetcher")
+        self._memory = Memory(max_bytes)
+        self._max_bytes = max_bytes
+        self._records = Records()
+        self._loading: dict[str, _Load] = {}  # by hash
+        self._parked: deque[_Load] = deque()
+        self.counters = Counters()
+        self.locator = Locator(store, loader, origins, self._in_memory, self._located)
 
-    def record(self, ref: AdapterRef) -> Record:
-        key = (ref.tenant, ref.id, ref.sha256)
-        if key not in self._records:
-            self._records[key] = Record(ref)
-            while len(self._records) > 10_000:
-                self._records.popitem(last=False)
-        self._records.move_to_end(key)
-        return self._records[key]
+    @property
+    def nbytes(self) -> int:
+        return self._memory.nbytes
 
     def records(self) -> list[Record]:
         with self._lock:
-            return list(self._records.values())
+            return self._records.all() + self.locator.records()
 
     def pin(self, ref: AdapterRef) -> Future[EngineAdapter]:
         """The adapter, now or when it has been loaded; it stays in memory until `unpin`."""
         with self._lock:
-            record = self.record(ref)
+            record = self._records.of(ref)
             record.hits += 1
             record.last_use = time.time()
-            key = ref.sha256
-            self._pins[key] = self._pins.get(key, 0) + 1
-            if key in self._ready:
-                self._ready.move_to_end(key)
-                adapter = self._ready[key]
-                record.state, record.rank, record.nbytes = "ready", adapter.packed.rank, adapter.packed.nbytes
-                done: Future[EngineAdapter] = Future()
-                done.set_result(adapter)
-                return done
-            if key not in self._loading:
-                if self._breaker_open(record):
-                    refused: Future[EngineAdapter] = Future()
-                    refused.set_exception(AdapterFailure(record.error))
-                    return refused
-                record.state = "fetching"
-                self._loading[key] = self._pool.submit(self._load, ref, record)
-            return self._loading[key]
+            self._memory.hold(ref.sha256)
+            adapter = self._memory.get(ref.sha256)
+            if adapter is not None:
+                self.counters.hits += 1
+                record.ready(adapter)
+                return _done(adapter)
+            self.counters.misses += 1
+            load = self._loading.get(ref.sha256)
+            if load is None:
+                if record.broken:
+                    return _refused(record.error)
+                load = self._loading[ref.sha256] = _Load(ref, time.monotonic(), Future())
+                load.future.set_running_or_notify_cancel()  # no waiter that leaves can cancel it for the others
+                self._begin(load)
+            record.state = "fetching"
+            return load.future
 
     def unpin(self, ref: AdapterRef) -> None:
         with self._lock:
-            left = self._pins.get(ref.sha256, 1) - 1
-            if left:
-                self._pins[ref.sha256] = left
-            else:
-                self._pins.pop(ref.sha256, None)
+            self._memory.release(ref.sha256)
             self._trim()
+            while self._parked and not self._memory.full:
+                self._start(self._parked.popleft())
 
-    def resolve_local(self, adapter_id: str, tenant: str) -> AdapterRef:
-        """Blocking. Reads the folder when its files have changed since the last time."""
-        stamp = self._local.stamp(adapter_id)
-        known = self._local_hashes.get(adapter_id)
-        if known is not None and known[0] == stamp and stamp:
-            return AdapterRef(tenant, adapter_id, known[1], known[2], "local")
-        adapter = self._local.read(adapter_id)
-        ref = AdapterRef(tenant, adapter_id, adapter.sha256, adapter.config.prompt_format, "local")
-        self._local_hashes[adapter_id] = (stamp, ref.sha256, ref.prompt_format)
+    def keep(self, ref: AdapterRef) -> None:
+        """Pins the name: its adapter stays in memory until `unload`, and so does the version that follows it."""
         with self._lock:
-            if ref.sha256 not in self._ready:
-                self._keep(ref, self.record(ref), self._pack(ref, adapter))
-        return ref
+            nbytes = self._records.of(ref).nbytes
+            if not self._memory.pinned(ref) and self._memory.pinned_bytes + nbytes > self._max_bytes // 2:
+                raise AdapterFailure(f"adapter {ref.id} can't be pinned: pins may take half of the adapter memory")
+            self._pin_name(ref)
 
     def unload(self, ref: AdapterRef) -> bool:
+        """Takes the pin away, and the adapter out of memory unless a request is using it."""
         with self._lock:
-            if ref.sha256 not in self._ready or self._pins.get(ref.sha256):
+            self._memory.unpin(ref)
+            for record in self._records.all():
+                record.pinned = self._memory.pinned(record.ref)
+            if self._memory.get(ref.sha256) is None or self._memory.in_use(ref.sha256):
                 return False
             self._evict(ref.sha256)
             return True
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._fetchers.close()
+        self.locator.close()
+        self._loaders.shutdown(wait=False, cancel_futures=True)
 
-    def _breaker_open(self, record: Record) -> bool:
-        if record.state != "failed":
-            return False
-        pause = BREAKER_S[min(record.failures, len(BREAKER_S)) - 1]
-        return time.time() - record.failed_at < pause
+    def _begin(self, load: _Load) -> None:
+        if self._memory.full:
+            self._parked.append(load)
+            timer = threading.Timer(ROOM_S, self._no_room, (load,))
+            timer.daemon = True
+            timer.start()
+        else:
+            self._start(load)
 
-    def _load(self, ref: AdapterRef, record: Record) -> EngineAdapter:
-        started = time.monotonic()
-        try:
-            source = self._local.read(ref.id) if ref.source == "local" else self._store.read(ref)
-            if source.sha256 != ref.sha256:
-                raise AdapterFailure(f"adapter {ref.id} changed while it was being loaded; send the request again")
-            packed = self._pack(ref, source)
-        except Exception as error:
-            message = str(error) if isinstance(error, AdapterFailure) else f"adapter {ref.id} failed to load: {error}"
-            with self._lock:
-                record.state, record.error = "failed", message
-                record.failures += 1
-                record.failed_at = time.time()
-                del self._loading[ref.sha256]
-            raise AdapterFailure(message) from error
+    def _start(self, load: _Load) -> None:
+        self._loaders.submit(self._from_disk, load)
+
+    def _no_room(self, load: _Load) -> None:
         with self._lock:
-            record.load_seconds = time.monotonic() - started
-            self._keep(ref, record, packed)
-            del self._loading[ref.sha256]
-        return packed
+            if load not in self._parked:
+                return
+            self._parked.remove(load)
+        message = f"adapter {load.ref.id} found no room: adapters in use fill the {self._max_bytes} bytes for adapters"
+        self._failed(load, AdapterFailure(message))
 
-    def _pack(self, ref: AdapterRef, adapter: Adapter) -> EngineAdapter:
+    def _from_disk(self, load: _Load) -> None:
+        """On a loader thread."""
+        ref = load.ref
         try:
-            check_against_base(adapter, self._base_config)
-        except AdapterError as error:
-            raise AdapterFailure(f"adapter {ref.id} was refused: {error}") from error
-        options = self._options
-        rank = max(a.shape[0] for a, _ in adapter.weights.values())
-        if rank > options.max_rank:
-            raise AdapterFailure(f"adapter {ref.id} has rank {rank}; the limit is {options.max_rank}")
-        scaling = adapter.config.module_scaling
-        packed, _, _ = pack_arena(adapter.weights, scaling, options.dtype, options.device, options.layers)
-        return EngineAdapter(adapter.sha256, packed)
+            made = self._loader.from_disk(ref.id, ref.sha256)
+            if made is None and ref.source == "local":
+                made = self._from_folder(ref)
+            if made is None and load.fetched:
+                raise AdapterFailure(f"adapter {ref.id} could not be read back from the disk cache")
+            if made is None:
+                self._fetchers.submit(ref.tenant, lambda: self._fetch(load))
+                return
+        except Exception as error:
+            self._failed(load, error)
+            return
+        self._arrived(load, made)
 
-    def _keep(self, ref: AdapterRef, record: Record, adapter: EngineAdapter) -> None:
-        record.state, record.rank, record.nbytes = "ready", adapter.packed.rank, adapter.packed.nbytes
-        record.loads += 1
-        record.failures, record.error = 0, ""
-        self._ready[ref.sha256] = adapter
-        self._trim()
+    def _from_folder(self, ref: AdapterRef) -> Made:
+        sha256, config, weights, _ = self.locator.read_local(ref.id)
+        if sha256 != ref.sha256:
+            raise AdapterFailure(f"adapter {ref.id} changed while it was being loaded; send the request again")
+        return self._loader.from_bytes(ref.id, sha256, config, weights)
+
+    def _fetch(self, load: _Load) -> None:
+        """On a fetcher thread."""
+        ref, limits = load.ref, self._origins.limits
+        deadline = time.monotonic() + limits.total_s
+
+        def download(name: str, file: BinaryIO) -> None:
+            sink = Sink(file, ref.id, limits, deadline)
+            if ref.source in self._origins.remote:
+                self.locator.download(ref, name, sink)
+            elif self._origins.gateway is None:
+                raise AdapterFailure(f"adapter {ref.id} can't be fetched: no gateway (GROVE_GATEWAY_URL) is set here")
+            else:
+                self._origins.gateway.download(ref, name, sink)
+
+        try:
+            with_retries(lambda: self._store.fetch(ref.id, ref.sha256, download), deadline)
+            load.fetched = True
+            self.counters.fetches += 1
+            self._start(load)
+        except Exception as error:
+            self._failed(load, error)
+
+    def _in_memory(self, sha256: str) -> bool:
+        with self._lock:
+            return self._memory.get(sha256) is not None
+
+    def _located(self, ref: AdapterRef, made: Made, began: float) -> None:
+        """The locator has read a local adapter to learn its hash, and made it ready on the way."""
+        self._arrived(_Load(ref, began, Future()), made)
+
+    def _arrived(self, load: _Load, made: Made) -> None:
+        sha256, adapter = load.ref.sha256, made.adapter
+        with self._lock:
+            seconds = time.monotonic() - load.began
+            self.counters.loads += 1
+            self.counters.load_seconds += seconds
+            self._memory.put(adapter)
+            own = self._records.of(load.ref)
+            own.loads += 1
+            own.load_seconds = seconds
+            for record in self._records.with_hash(sha256):
+                record.ready(adapter)
+                if self._memory.has_pin(record.ref):
+                    self._pin_name(record.ref)
+            if self._loading.get(sha256) is load:
+                del self._loading[sha256]
+            self._trim()
+        load.future.set_result(adapter)
+        made.save()
+
+    def _failed(self, load: _Load, error: Exception) -> None:
+        ref = load.ref
+        known = isinstance(error, AdapterFailure)
+        if not known:
+            log.error("adapter %s failed to load", ref.label, exc_info=error)
+        message = str(error) if known else f"adapter {ref.id} failed to load: {type(error).__name__}: {error}"
+        with self._lock:
+            self.counters.failures += 1
+            for record in self._records.with_hash(ref.sha256):
+                if record.state == "fetching":
+                    record.failed(message)
+            del self._loading[ref.sha256]
+        load.future.set_exception(Unreachable(message) if isinstance(error, Unreachable) else AdapterFailure(message))
+
+    def _pin_name(self, ref: AdapterRef) -> None:
+        self._memory.pin(ref)
+        for record in self._records.all():
+            record.pinned = self._memory.pinned(record.ref)
 
     def _trim(self) -> None:
-        total = sum(adapter.packed.nbytes for adapter in self._ready.values())
-        for key in list(self._ready):
-            if total <= self._max_bytes:
-                return
-            if not self._pins.get(key):
-                total -= self._ready[key].packed.nbytes
-                self._evict(key)
+        for sha256 in self._memory.surplus():
+            self._evict(sha256)
 
-    def _evict(self, key: str) -> None:
-        del self._ready[key]
-        self._on_evict(key)
-        for record in self._records.values():
-            if record.ref.sha256 == key:
-                record.state = "evicted"
+    def _evict(self, sha256: str) -> None:
+        self._memory.take_out(sha256)
+        self.counters.evictions += 1
+        self._on_evict(sha256)
+        for record in self._records.with_hash(sha256):
+            record.state = "evicted"
+
+
+def _done(adapter: EngineAdapter) -> Future[EngineAdapter]:
+    future: Future[EngineAdapter] = Future()
+    future.set_result(adapter)
+    return future
+
+
+def _refused(message: str) -> Future[EngineAdapter]:
+    future: Future[EngineAdapter] = Future()
+    future.set_exception(AdapterFailure(message))
+    return future

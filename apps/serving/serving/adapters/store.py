@@ -1,116 +1,159 @@
-"""Adapter folders on local disk under their hash. A folder is there whole or not at all, and its bytes are checked
-against the hash each time it is read."""
+"""The disk tier: adapter folders under their hash, and packed blocks beside them, least recently used out first.
+
+Several servers may share the folder. What is there is there whole, by one rename; a folder is read under a shared
+lock and removed under an exclusive one, so nobody loses it while reading; every read checks the hash.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from lora_py.peft_files import Adapter, read_adapter
+from lora_py.peft_files import adapter_sha256, read_files, sha256_of
 from lora_py.peft_weights import AdapterError
 
-from serving.adapters.gateway import RETRY_PAUSES_S, Gateway, GatewayUnreachable
-from serving.adapters.identity import AdapterFailure, AdapterRef
+from serving.adapters.identity import AdapterFailure
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
+PACKED = ".packed"
+ALIASES = 10_000
+WRITING_S = 600.0  # no packed block takes that long to write
+Download = Callable[[str, BinaryIO], None]  # a file's name, and where its bytes go
+
+
+@contextmanager
+def locked(folder: Path, kind: int) -> Iterator[bool]:
+    """Whether the folder was there and could be locked; `kind` is one of fcntl's."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, kind)
+            held = os.path.samestat(os.fstat(handle), folder.stat())  # not one that was renamed away meanwhile
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)
 
 
 class DiskStore:
-    def __init__(self, root: Path, gateway: Gateway | None, max_bytes: int, max_adapter_bytes: int) -> None:
+    def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root
-        self._gateway = gateway
         self._max_bytes = max_bytes
-        self._max_adapter_bytes = max_adapter_bytes
-        root.mkdir(parents=True, exist_ok=True)
-        for left_over in root.glob(".part-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        self._trimming = threading.Lock()
+        self._names = root / ".names"
+        self._names.mkdir(parents=True, exist_ok=True)
+        for left_over in (*root.glob(".part-*"), *root.glob(".old-*")):
+            with locked(left_over, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:  # nobody is at work on it
+                if ours:
+                    shutil.rmtree(left_over, ignore_errors=True)
+            if left_over.is_file() and time.time() - left_over.stat().st_mtime > WRITING_S:
+                left_over.unlink(missing_ok=True)
 
-    def read(self, ref: AdapterRef) -> Adapter:
-        """Blocking; runs on a loader thread."""
-        folder = self._root / ref.sha256
-        if folder.is_dir():
+    def packed_path(self, sha256: str, fingerprint: str) -> Path:
+        return self._root / f"{sha256}-{fingerprint}{PACKED}"
+
+    def has(self, sha256: str) -> bool:
+        return (self._root / sha256).is_dir()
+
+    def read(self, sha256: str, max_bytes: int) -> tuple[bytes, bytes] | None:
+        """The two files' bytes, None where they are absent. What does not match its hash is removed, to be fetched
+        again."""
+        folder = self._root / sha256
+        with locked(folder, fcntl.LOCK_SH) as there:
+            if not there:
+                return None
             try:
-                adapter = read_adapter(folder, ref.sha256)
-                os.utime(folder)
-                return adapter
-            except (AdapterError, OSError) as error:
-                if isinstance(error, AdapterError) and error.code != "adapter_invalid":
-                    raise AdapterFailure(f"adapter {ref.id} was refused: {error}") from error
-                shutil.rmtree(folder, ignore_errors=True)  # damaged on disk: fetch it once more
-        self._fetch(ref, folder)
-        try:
-            return read_adapter(folder, ref.sha256)
-        except (AdapterError, OSError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise AdapterFailure(f"adapter {ref.id} was refused: {error}") from error
+                config, weights = read_files(folder, max_bytes)
+                if sha256_of(config, weights) == sha256:
+                    os.utime(folder)
+                    return config, weights
+            except (AdapterError, OSError):
+                pass
+        self._remove(folder)
+        return None
 
-    def _fetch(self, ref: AdapterRef, folder: Path) -> None:
-        if self._gateway is None:
-            raise AdapterFailure(f"adapter {ref.id} can't be fetched: this server has no gateway (GROVE_GATEWAY_URL)")
-        for pause in (*RETRY_PAUSES_S, None):
-            try:
-                self._fetch_once(self._gateway, ref, folder)
-                break
-            except GatewayUnreachable:
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        self._trim(keep=folder)
-
-    def _fetch_once(self, gateway: Gateway, ref: AdapterRef, folder: Path) -> None:
+    def fetch(self, adapter_id: str, expected: str | None, download: Download) -> str:
+        """Blocking. Downloads both files, checks the hash where one is expected, and returns it."""
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._root))
         try:
-            for name in FILES:
-                gateway.download(ref, name, part / name, self._max_adapter_bytes)
-            if not folder.exists():
-                part.rename(folder)
+            with locked(part, fcntl.LOCK_SH):
+                for name in FILES:
+                    with (part / name).open("wb") as file:
+                        download(name, file)
+                sha256 = adapter_sha256(part)
+                if expected is not None and sha256 != expected:
+                    raise AdapterFailure(f"adapter {adapter_id} was refused: its SHA-256 is {sha256}, not {expected}")
+                self._publish(part, self._root / sha256)
         except OSError as error:
-            raise AdapterFailure(f"adapter {ref.id} could not be stored: {error}") from error
+            raise AdapterFailure(f"adapter {adapter_id} could not be stored: {error}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+        self.trim(keep=sha256)
+        return sha256
 
-    def _trim(self, keep: Path) -> None:
-        """Least recently used folders go first; memory already holds what is in use."""
-        folders = []
-        for folder in self._root.iterdir():
-            if not folder.name.startswith("."):
-                size = sum(file.stat().st_size for file in folder.iterdir())
-                folders.append((folder.stat().st_mtime, size, folder))
-        total = sum(size for _, size, _ in folders)
-        for _, size, folder in sorted(folders, key=lambda item: item[0]):
-            if total <= self._max_bytes:
-                return
-            if folder != keep:
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= size
-
-
-class LocalFolders:
-    """`adapter_source: local`: folders under one root, named by their path below it."""
-
-    def __init__(self, root: Path | None) -> None:
-        self._root = root.resolve() if root is not None else None
-
-    def read(self, adapter_id: str) -> Adapter:
-        if self._root is None:
-            raise AdapterFailure("adapter_source local is switched off here (GROVE_LOCAL_ADAPTERS is not set)")
-        folder = (self._root / adapter_id).resolve()
-        if not folder.is_relative_to(self._root) or not folder.is_dir():
-            raise AdapterFailure(f"adapter {adapter_id} was not found in the local adapters folder")
+    def _publish(self, part: Path, folder: Path) -> None:
         try:
-            return read_adapter(folder)
-        except (AdapterError, OSError) as error:
-            raise AdapterFailure(f"adapter {adapter_id} was refused: {error}") from error
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another server was first, with the same bytes
+                raise
 
-    def stamp(self, adapter_id: str) -> tuple[tuple[int, int, int], ...]:
-        """Changes when the files do, so a replaced folder is read again."""
-        if self._root is None:
-            return ()
-        folder = (self._root / adapter_id).resolve()
-        if not folder.is_relative_to(self._root):
-            return ()
-        stats = [(folder / name).stat() for name in FILES if (folder / name).is_file()]
-        return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats)
+    def alias(self, key: str) -> str | None:
+        """The hash that `set_alias` kept under this key, which must be a file name."""
+        try:
+            found = (self._names / key).read_text()
+        except OSError:
+            return None
+        return found if len(found) == 64 else None
+
+    def set_alias(self, key: str, sha256: str) -> None:
+        if len(os.listdir(self._names)) >= ALIASES:
+            shutil.rmtree(self._names, ignore_errors=True)  # they only save a download
+            self._names.mkdir(exist_ok=True)
+        (self._names / key).write_text(sha256)
+
+    def trim(self, keep: str = "") -> None:
+        """Takes away what was used longest ago until the rest fits; never `keep`, nor what somebody is reading."""
+        with self._trimming:
+            found = []
+            for path in self._root.iterdir():
+                with suppress(OSError):  # gone meanwhile
+                    if not path.name.startswith("."):
+                        stat = path.stat()
+                        found.append((stat.st_mtime, _size(path), path))
+            total = sum(size for _, size, _ in found)
+            for _, size, path in sorted(found, key=lambda item: item[0]):
+                if total <= self._max_bytes:
+                    return
+                if not (keep and path.name.startswith(keep)) and self._remove(path):
+                    total -= size
+
+    def _remove(self, path: Path) -> bool:
+        if path.suffix == PACKED:  # who has it open reads on
+            path.unlink(missing_ok=True)
+            return True
+        with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB) as ours:
+            if not ours:
+                return False
+            away = path.with_name(f".old-{os.getpid()}-{os.urandom(4).hex()}")
+            path.rename(away)
+            shutil.rmtree(away, ignore_errors=True)
+        return True
+
+
+def _size(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files)

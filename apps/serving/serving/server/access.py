@@ -6,19 +6,26 @@ import asyncio
 import hashlib
 import hmac
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.datastructures import Headers
 
 from serving.adapters.gateway import Gateway
-from serving.adapters.identity import AdapterFailure, AdapterRef, check_grove_id, check_local_id, parse_internal_header
+from serving.adapters.identity import AdapterFailure, AdapterRef, check_grove_id, parse_internal_header
 from serving.adapters.registry import Loaded, Registry
 from serving.server.errors import deadline_passed, generation
 
 GROVE_SOURCES = (None, "", "grove", "pbase")
-KNOWN_SOURCES = ("hub", "s3", "local", "pbase", "grove")
+OTHER_SOURCES = ("local", "s3", "hub")
+SOURCES = "pbase, grove, local, s3 or hub"
+RESOLVERS = 32  # threads that wait for the gateway, apart from all others
+TOKENS = 10_000
+TOKEN_S = 60.0  # how long a token's tenant is remembered, for the list of its adapters alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Access:
         self._gateway = gateway
         self._secret = secret
         self._default_tenant = default_tenant
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="adapter-resolver")
+        self._tenant_of: OrderedDict[str, tuple[str, float]] = OrderedDict()  # by caller's name: (tenant, when)
 
     def caller(self, headers: Headers) -> Caller:
         authorization = headers.get("authorization")
@@ -57,15 +66,10 @@ class Access:
         if not ids:
             return []
         try:
-            if kind == "local":
-                checked = [check_local_id(adapter_id) for adapter_id in ids]
-                return [
-                    await asyncio.to_thread(self._registry.resolve_local, adapter_id, caller.tenant)
-                    for adapter_id in checked
-                ]
+            if kind in OTHER_SOURCES:
+                return [await self._locate(kind, adapter_id, caller.tenant) for adapter_id in ids]
             if kind not in GROVE_SOURCES:
-                known = "is not enabled on this server" if kind in KNOWN_SOURCES else "is an invalid source"
-                raise AdapterFailure(f"adapter_source {str(source)[:40]!r} {known}; use pbase, grove or local")
+                raise AdapterFailure(f"adapter_source {str(source)[:40]!r} is an invalid source; use {SOURCES}")
             for adapter_id in ids:
                 check_grove_id(adapter_id)
             if caller.trusted and internal is not None:
@@ -74,17 +78,36 @@ class Access:
         except AdapterFailure as failure:
             raise generation(str(failure)) from failure
 
+    def tenants(self, caller: Caller) -> frozenset[str]:
+        """Whose adapters the caller may see: its own, and those of the tenant that the gateway says it is."""
+        tenant, when = self._tenant_of.get(caller.tenant, (caller.tenant, 0.0))
+        known = caller.authorization is not None and time.monotonic() - when < TOKEN_S
+        return frozenset({caller.tenant, tenant} if known else {caller.tenant})
+
+    async def _locate(self, kind: str, adapter_id: str, tenant: str) -> AdapterRef:
+        found = self._registry.locator.locate(kind, adapter_id, tenant)
+        located = await asyncio.shield(asyncio.wrap_future(found))
+        return AdapterRef(tenant, adapter_id, located.sha256, located.prompt_format, kind)
+
+    async def _resolve(self, adapter_id: str, authorization: str | None, tenant: str | None) -> AdapterRef:
+        assert self._gateway is not None
+        ask = partial(self._gateway.resolve, adapter_id, authorization=authorization, tenant=tenant)
+        return await asyncio.get_running_loop().run_in_executor(self._resolvers, ask)
+
     async def _ask(self, caller: Caller, adapter_id: str) -> AdapterRef:
         if self._gateway is None:
             raise AdapterFailure(f"adapter {adapter_id} can't be resolved: this server has no GROVE_GATEWAY_URL")
         if caller.authorization is not None and not caller.trusted:
-            return await asyncio.to_thread(
-                self._gateway.resolve, adapter_id, authorization=caller.authorization, tenant=None
-            )
+            ref = await self._resolve(adapter_id, caller.authorization, None)
+            self._tenant_of[caller.tenant] = (ref.tenant, time.monotonic())
+            self._tenant_of.move_to_end(caller.tenant)
+            if len(self._tenant_of) > TOKENS:
+                self._tenant_of.popitem(last=False)
+            return ref
         tenant = caller.tenant if caller.trusted and caller.tenant else self._default_tenant
         if tenant is None:
             raise AdapterFailure(f"not authorized to use adapter {adapter_id}: send an Authorization header")
-        return await asyncio.to_thread(self._gateway.resolve, adapter_id, authorization=None, tenant=tenant)
+        return await self._resolve(adapter_id, None, tenant)
 
     @asynccontextmanager
     async def loaded(self, refs: list[AdapterRef], deadline: float | None = None) -> AsyncIterator[list[Loaded]]:

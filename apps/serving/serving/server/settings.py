@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.adapters.fetch import FetchLimits
+from serving.adapters.options import AdapterOptions, read_hub, read_s3
+
 GIB = 1 << 30
 MAX_RANK = 256  # what the native kernel has room for
 
@@ -21,14 +24,9 @@ class Settings:
     device: str
     threads: int
     internal_secret: str | None
-    gateway_url: str | None
     default_tenant: str | None
-    local_adapters: Path | None
-    cache: Path
+    adapters: AdapterOptions
     adapter_slots: int
-    adapter_memory_bytes: int
-    adapter_disk_bytes: int
-    max_adapter_bytes: int
     max_rank: int
     max_concurrent_requests: int
     max_running: int
@@ -71,6 +69,11 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("adapter-memory-gb", 4.0, float, "memory for loaded adapters")
     flag("adapter-disk-gb", 20.0, float, "disk for fetched adapters")
     flag("max-adapter-gb", 2.0, float, "largest adapter file accepted")
+    flag("fetch-connect-s", 5.0, float, "how long reaching an adapter's store may take")
+    flag("fetch-stall-s", 10.0, float, "how long a download may go without a byte")
+    flag("fetch-total-s", 120.0, float, "how long an adapter's download may take, all tries together")
+    flag("s3-allow", "", str, "bucket or bucket/prefix of adapter_source s3, comma-separated; none: off")
+    flag("hub-allow", "", str, "owner or owner/name of adapter_source hub, comma-separated; none: off")
     flag("max-rank", 64, int, "largest adapter rank accepted")
     flag("max-concurrent-requests", 1024, int, "beyond it the answer is 429")
     flag("max-running", 64, int, "requests in one batch")
@@ -88,6 +91,26 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("client-timeout-s", 30.0, float, "how long a client may take to send a request, or read nothing of a stream")
     flag("drain-s", 20.0, float, "how long running requests may go on after SIGTERM")
     return parser
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _adapter_options(args: argparse.Namespace, env: Mapping[str, str]) -> AdapterOptions:
+    return AdapterOptions(
+        cache=args.cache or Path.home() / ".cache" / "grove-serving",
+        gateway_url=args.gateway_url,
+        internal_secret=env.get("GROVE_INTERNAL_SECRET") or None,
+        local=args.local_adapters,
+        memory_bytes=int(args.adapter_memory_gb * GIB),
+        disk_bytes=int(args.adapter_disk_gb * GIB),
+        limits=FetchLimits(
+            args.fetch_connect_s, args.fetch_stall_s, args.fetch_total_s, int(args.max_adapter_gb * GIB)
+        ),
+        s3=read_s3(_listed(args.s3_allow), env),
+        hub=read_hub(_listed(args.hub_allow), env),
+    )
 
 
 def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> Settings:
@@ -112,14 +135,9 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
         device=args.device,
         threads=args.threads,
         internal_secret=env.get("GROVE_INTERNAL_SECRET") or None,
-        gateway_url=args.gateway_url,
         default_tenant=args.default_tenant,
-        local_adapters=args.local_adapters,
-        cache=args.cache or Path.home() / ".cache" / "grove-serving",
+        adapters=_adapter_options(args, env),
         adapter_slots=args.adapter_slots,
-        adapter_memory_bytes=int(args.adapter_memory_gb * GIB),
-        adapter_disk_bytes=int(args.adapter_disk_gb * GIB),
-        max_adapter_bytes=int(args.max_adapter_gb * GIB),
         max_rank=args.max_rank,
         max_concurrent_requests=args.max_concurrent_requests,
         max_running=args.max_running,
@@ -130,7 +148,7 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
         kv_tokens=args.kv_tokens,
         step_tokens=args.step_tokens,
         mixed_step_tokens=args.mixed_step_tokens,
-        preload=tuple(part.strip() for part in args.preload.split(",") if part.strip()),
+        preload=_listed(args.preload),
         weights=args.weights,
         log_level=args.log_level,
         log_format=args.log_format,

@@ -12,10 +12,9 @@ from lora_py.chat_template import ChatTemplate
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 
-from serving.adapters.gateway import Gateway
+from serving.adapters.build import open_registry
+from serving.adapters.loader import PackOptions
 from serving.adapters.merge import MergeCache
-from serving.adapters.registry import PackOptions, Registry
-from serving.adapters.store import DiskStore, LocalFolders
 from serving.engine.engine import Engine
 from serving.engine.scheduler import Limits as EngineLimits
 from serving.models.batch import BLOCK
@@ -68,13 +67,10 @@ def build(settings: Settings, tracing: Tracing | None = None) -> tuple[Starlette
         on_step=metrics.stepped,
     )
     secret = settings.internal_secret
-    gateway = Gateway(settings.gateway_url, secret or "") if settings.gateway_url else None
-    registry = Registry(
-        DiskStore(settings.cache, gateway, settings.adapter_disk_bytes, settings.max_adapter_bytes),
-        LocalFolders(settings.local_adapters),
+    registry, gateway = open_registry(
+        settings.adapters,
         json.loads((settings.model / "config.json").read_text(encoding="utf-8")),
         PackOptions(model.adapter_dtype, device, settings.max_rank, config.layers),
-        settings.adapter_memory_bytes,
         lambda key: engine.drop_adapter(key, lambda dropped: None),
     )
     codec, own = TextCodec(settings.model), GroveMetrics()
@@ -104,7 +100,8 @@ def build(settings: Settings, tracing: Tracing | None = None) -> tuple[Starlette
 async def _preload(context: ServerContext) -> None:
     """A preloaded adapter that can't be had is logged; it is asked for again when a request names it."""
     for adapter_id in context.settings.preload:
-        source = "local" if context.settings.local_adapters and not context.settings.gateway_url else None
+        where = context.settings.adapters
+        source = "local" if where.local and not where.gateway_url else None
         caller = context.access.caller(Headers())
         try:
             refs = await context.access.resolve(caller, (adapter_id,), source, None)

@@ -14,12 +14,13 @@ from serving.server.errors import ApiError
 def _listed(request: Request) -> list[dict[str, Any]]:
     context = context_of(request)
     caller = context.caller(request)
+    tenants = context.access.tenants(caller)
     ids = {context.settings.model_id: None}
     ids.update(
         {
             record.ref.id: None
             for record in context.registry.records()
-            if record.state == "ready" and record.ref.tenant == caller.tenant
+            if record.state == "ready" and record.ref.tenant in tenants
         }
     )
     created = int(context.started_at)
