@@ -33,6 +33,20 @@ export type RepositoryView = {
   versions: AdapterVersionView[]; // newest first
 };
 
+/** An adapter as it stood at a step of a job that may still be running; it is asked for like a version. */
+export type CheckpointView = {
+  id: string;
+  adapterId: string; // "repository/c0ffee12-step-120"
+  jobId: string;
+  step: number;
+  sha256: string;
+  bytes: number;
+  baseModel: string;
+  config: JobConfig;
+  datasetId: string;
+  createdAt: Date;
+};
+
 /** What serving asks for; `id` is `repository/version`. */
 export const resolveAdapterQuery = z.object({ id: z.string().min(1).max(200), tenant: z.string().optional() });
 export type ResolvedAdapter = {

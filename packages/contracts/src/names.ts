@@ -10,12 +10,12 @@ export const slug = z
 
 export const displayName = z.string().trim().min(1, "Give it a name.").max(120, "Keep the name under 120 characters.");
 
-/** `repository/version`, as LoRAX and Predibase clients write it. */
+/** `repository/version`, as LoRAX and Predibase clients write it; a job's checkpoint is `repository/c0ffee12-step-120`. */
 export const adapterId = z
   .string()
-  .max(80)
+  .max(90)
   .regex(
-    /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\/[1-9][0-9]{0,8}$/,
+    /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\/(?:[1-9][0-9]{0,8}|[0-9a-f]{8}-step-[1-9][0-9]{0,6})$/,
     "An adapter id is repository/version, for example support-intents/1.",
   );
 

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { loraModules, optimizers, promptFormats, schedulers } from "./jobs.ts";
 
+export const dataKind = z.enum(["completion", "messages", "text", "preference"]);
+
 /** See README.md §1: the file that `python -m trainer run --spec` reads. */
 export const trainerSpec = z.strictObject({
   version: z.literal(1),
@@ -18,6 +20,7 @@ export const trainerSpec = z.strictObject({
     dropout: z.number(),
     target_modules: z.array(z.enum(loraModules)),
     use_rslora: z.boolean().optional(),
+    use_dora: z.boolean().optional(),
   }),
   training: z.strictObject({
     epochs: z.number(),
@@ -36,8 +39,15 @@ export const trainerSpec = z.strictObject({
     seed: z.int(),
     optimizer: z.enum(optimizers).optional(),
     neftune_alpha: z.number().optional(),
+    method: z.enum(["sft", "dpo", "orpo"]).optional(),
+    beta: z.number().optional(),
   }),
   device: z.enum(["auto", "cpu", "cuda"]),
+  data_kind: dataKind.nullable().optional(),
+  quantization: z
+    .strictObject({ bits: z.union([z.literal(4), z.literal(8)]) })
+    .nullable()
+    .optional(),
 });
 export type TrainerSpec = z.infer<typeof trainerSpec>;
 
@@ -54,6 +64,9 @@ export const trainerEvent = z.discriminatedUnion("event", [
     trainable_parameters: z.int(),
     device: z.string(),
     resumed_from_step: z.int(),
+    data_kind: dataKind.optional(),
+    lengths: z.array(z.tuple([z.int(), z.int()])).optional(),
+    labels: z.record(z.string(), z.int()).nullable().optional(),
   }),
   z.strictObject({
     event: z.literal("step"),
@@ -66,9 +79,25 @@ export const trainerEvent = z.discriminatedUnion("event", [
     tokens_per_second: z.number(),
     seconds: z.number(),
     seconds_left: z.number(),
+    preferred: z.number().nullable().optional(),
   }),
-  z.strictObject({ event: z.literal("validation"), step: z.int(), loss: z.number() }),
-  z.strictObject({ event: z.literal("checkpoint"), step: z.int() }),
+  z.strictObject({
+    event: z.literal("validation"),
+    step: z.int(),
+    loss: z.number(),
+    preferred: z.number().nullable().optional(),
+  }),
+  z.strictObject({
+    event: z.literal("checkpoint"),
+    step: z.int(),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
+    path: z.string().optional(),
+  }),
+  z.strictObject({ event: z.literal("paused"), step: z.int(), tokens: z.int(), seconds: z.number() }),
+  z.strictObject({ event: z.literal("resumed"), step: z.int() }),
   z.strictObject({ event: z.literal("warning"), code: z.string(), message: z.string() }),
   z.strictObject({
     event: z.literal("finished"),
@@ -110,6 +139,7 @@ export const trainerQuote = z.strictObject({
     max_length: z.int(),
     seconds: z.number(),
     memory_bytes: z.int(),
+    memory_available_bytes: z.int().optional(),
   }),
 });
 export type TrainerQuote = z.infer<typeof trainerQuote>;

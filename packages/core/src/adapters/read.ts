@@ -60,11 +60,13 @@ export async function findVersion(
       "adapter_not_found",
       `"${adapterId.slice(0, 100)}" is not an adapter id. An adapter id is repository/version, for example support-intents/1.`,
     );
-  const [name, version] = parsed.data.split("/");
-  const row = await ctx.db.adapterVersion.findFirst({
-    where: { orgId: ctx.orgId, version: Number(version), repository: { name } },
-    include: versionParts,
-  });
+  const [name, version = ""] = parsed.data.split("/");
+  const row = /^\d+$/.test(version) // a checkpoint is no version
+    ? await ctx.db.adapterVersion.findFirst({
+        where: { orgId: ctx.orgId, version: Number(version), repository: { name } },
+        include: versionParts,
+      })
+    : null;
   return row ? ok(row) : fail("adapter_not_found", `There is no adapter "${adapterId}" in this organisation.`);
 }
 

@@ -1,23 +1,23 @@
 import type { ResolvedAdapter } from "@grove/contracts/adapters";
-import { ok, type Result } from "@grove/contracts/errors";
-import { jobConfig } from "@grove/contracts/jobs";
+import { fail, ok, type Result } from "@grove/contracts/errors";
 import type { OrgCtx } from "../context.ts";
-import { findVersion } from "./read.ts";
+import { findServable, quote } from "./servable.ts";
 
 /** What serving needs to load an adapter: its content's hash and how its prompts were formed. */
 export async function resolveAdapter(
   ctx: Pick<OrgCtx, "db" | "orgId" | "orgSlug">,
   id: string,
 ): Promise<Result<ResolvedAdapter, "adapter_not_found">> {
-  const row = await findVersion(ctx, id);
-  if (!row.ok) return row;
-  const { sha256, bytes, config, repository, version } = row.value;
+  const found = await findServable(ctx, id);
+  if (!found.ok) return fail("adapter_not_found", found.message);
+  if (found.value === null) return fail("adapter_not_found", `There is no adapter ${quote(id)} in this organisation.`);
+  const { sha256, bytes, config } = found.value;
   return ok({
     tenant: ctx.orgSlug,
-    id: `${repository.name}/${version}`,
+    id,
     sha256,
-    prompt_format: jobConfig.parse(config).promptFormat,
-    bytes: Number(bytes),
-    base_model: repository.baseModel,
+    prompt_format: config.promptFormat,
+    bytes,
+    base_model: config.baseModel,
   });
 }

@@ -57,7 +57,7 @@ export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<R
 async function findSubject(ctx: OrgCtx, id: string): Promise<Result<Subject, "adapter_not_found">> {
   const [name = "", version = ""] = adapterId.safeParse(id).data?.split("/") ?? [];
   const row = await ctx.db.adapterVersion.findFirst({
-    where: { orgId: ctx.orgId, version: Number(version), repository: { name } },
+    where: { orgId: ctx.orgId, version: Number(version) || 0, repository: { name } }, // a checkpoint is no version
     select: { id: true, config: true, job: { select: { datasetId: true } } },
   });
   if (!row)

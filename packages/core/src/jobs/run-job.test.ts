@@ -6,8 +6,10 @@ import type { CreateJobInput, JobView } from "@grove/contracts/jobs";
 import { createJobInput } from "@grove/contracts/jobs";
 import { trainerEvent } from "@grove/contracts/trainer";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { listCheckpoints } from "../adapters/checkpoints.ts";
 import { openAdapterFile } from "../adapters/files.ts";
 import { getAdapter } from "../adapters/read.ts";
+import { authorizeRoute } from "../serving/authorize.ts";
 import { alone, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
 import { cancelJob } from "./cancel-job.ts";
 import { createJob } from "./create-job.ts";
@@ -120,6 +122,34 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+test("a checkpoint can be asked for by name while its job goes on, by nobody but its organisation", async () => {
+  const job = await created(input({ epochs: 1000 }));
+  const running = runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
+  const checkpoints = async () => {
+    const found = await listCheckpoints(world.ctx, job.id);
+    return found.ok && found.value.length > 1 && found.value;
+  };
+  const [newest, older] = await waitFor(checkpoints);
+  expect((await read(job.id)).status).toBe("training");
+  expect(newest?.adapterId).toBe(`sums/${job.id.slice(-8)}-step-${newest?.step}`);
+  expect(newest?.step).toBeGreaterThan(older?.step ?? Infinity);
+  expect(newest?.sha256).not.toBe(older?.sha256);
+
+  const id = newest?.adapterId ?? "";
+  const route = await authorizeRoute(world.ctx, "tiny", [id]);
+  expect(route).toMatchObject({ value: { adapters: [{ id, sha256: newest?.sha256, versionId: null }] } });
+  expect(await authorizeRoute(world.otherCtx, "tiny", [id])).toMatchObject({ ok: false, code: "adapter_not_found" });
+  const hash = createHash("sha256");
+  for (const name of ["adapter_config.json", "adapter_model.safetensors"] as const) {
+    const file = await openAdapterFile(world.services, newest?.sha256 ?? "", name);
+    for await (const chunk of file?.stream ?? []) hash.update(chunk);
+  }
+  expect(hash.digest("hex")).toBe(newest?.sha256);
+  await cancelJob(world.ctx, job.id);
+  await running;
+  expect(await listCheckpoints(world.otherCtx, job.id)).toMatchObject({ ok: false, code: "job_not_found" });
+}, 60_000);
 
 test("a running job is cancelled within 5 seconds, its trainer is gone, and nothing is billed", async () => {
   const job = await created(input({ epochs: 1000 }));

@@ -2,8 +2,10 @@ import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { type ErrorCode, errorTable, ok, type Result } from "@grove/contracts/errors";
 import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
+import type { TrainerEvent } from "@grove/contracts/trainer";
 import type { Prisma } from "@grove/db";
 import { isDiskFull } from "@grove/storage/file-system";
+import { storeCheckpoint } from "../adapters/checkpoints.ts";
 import type { Services } from "../context.ts";
 import { EventLog } from "./event-log.ts";
 import { Heart, type StopReason } from "./heart.ts";
@@ -101,6 +103,13 @@ async function train(services: Services, seat: Seat, job: RunningJob, heart: Hea
   const keepLog = async (): Promise<void> => {
     await services.storage.put(logKey(job.id, job.attempt), createReadStream(logFile)).catch(() => undefined); // a log is not worth a job
   };
+  let storing = Promise.resolve();
+  const onEvent = (event: TrainerEvent): void => {
+    events.add(event);
+    if (event.event !== "checkpoint" || event.sha256 === undefined || event.path === undefined) return;
+    const { step, sha256, path } = event;
+    storing = storing.then(() => storeCheckpoint(services, job, { step, sha256, path })).catch(() => undefined); // it is not worth a job
+  };
   const logTimer = setInterval(() => void keepLog(), LOG_EVERY_MS);
   try {
     return await seat.run({
@@ -109,11 +118,12 @@ async function train(services: Services, seat: Seat, job: RunningJob, heart: Hea
       logFile,
       signal: heart.signal,
       onStart: (trainer) => recordTrainer(folder, trainer),
-      onEvent: (event) => events.add(event),
+      onEvent,
     });
   } finally {
     clearInterval(logTimer);
     await forgetTrainer(folder);
+    await storing;
     await events.flush();
     await keepLog();
   }

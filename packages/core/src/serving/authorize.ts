@@ -1,10 +1,10 @@
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import { jobConfig, type PromptFormat } from "@grove/contracts/jobs";
-import { adapterId } from "@grove/contracts/names";
+import type { PromptFormat } from "@grove/contracts/jobs";
+import { findServable, quote, type Servable } from "../adapters/servable.ts";
 import type { OrgCtx } from "../context.ts";
 
 /** An adapter that this organisation may use, as serving is told about it. */
-export type RoutedAdapter = { versionId: string; id: string; sha256: string; promptFormat: PromptFormat };
+export type RoutedAdapter = Servable & { promptFormat: PromptFormat };
 /** Where a prompt goes: the base alone, or with one adapter, or with several merged into one. */
 export type Route = { baseModel: string; adapters: RoutedAdapter[] };
 
@@ -38,26 +38,15 @@ async function authorizeAdapter(
   ctx: OrgCtx,
   id: string,
 ): Promise<Result<RoutedAdapter, "adapter_not_found" | "invalid_input">> {
-  if (!adapterId.safeParse(id).success) {
-    return fail(
-      "invalid_input",
-      `${quote(id)} is not an adapter id: write repository/version, for example support-intents/1.`,
-      {
-        field: "adapter_id",
-      },
-    );
-  }
-  const [name = "", version = ""] = id.split("/");
-  const row = await ctx.db.adapterVersion.findFirst({
-    where: { orgId: ctx.orgId, version: Number(version), repository: { name } },
-    select: { id: true, sha256: true, config: true },
-  });
-  if (!row) {
+  const found = await findServable(ctx, id);
+  if (!found.ok) return found;
+  const adapter = found.value;
+  if (adapter === null) {
     return fail("adapter_not_found", `There is no adapter ${quote(id)} in the organisation ${ctx.orgSlug}.`, {
       field: "adapter_id",
     });
   }
-  const config = jobConfig.parse(row.config);
+  const { config } = adapter;
   if (config.baseModel !== ctx.settings.baseModel.id) {
     return fail(
       "invalid_input",
@@ -67,10 +56,5 @@ async function authorizeAdapter(
       },
     );
   }
-  return ok({ versionId: row.id, id, sha256: row.sha256, promptFormat: config.promptFormat });
-}
-
-/** Text of a caller, cut short and free of control characters, for a message. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return ok({ ...adapter, promptFormat: config.promptFormat });
 }

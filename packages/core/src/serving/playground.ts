@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { jobConfig } from "@grove/contracts/jobs";
 import type { GenerateChunk, GenerateInput, PlaygroundInput } from "@grove/contracts/serving";
 import type { OrgCtx } from "../context.ts";
 import { renderTemplate, templateColumns } from "../datasets/template.ts";
@@ -15,11 +14,8 @@ export async function* runPlayground(
   const route = await authorizeRoute(ctx, ctx.settings.baseModel.id, [input.adapterId]);
   if (!route.ok) return yield { type: "error", code: route.code, message: route.message };
   const [adapter] = route.value.adapters;
-  const version = await ctx.db.adapterVersion.findUniqueOrThrow({
-    where: { id: adapter?.versionId ?? "" },
-    select: { config: true },
-  });
-  const config = jobConfig.parse(version.config);
+  if (adapter === undefined) throw new Error("A route to one adapter has none.");
+  const { config } = adapter;
   const missing = templateColumns(config.promptTemplate).filter((column) => !Object.hasOwn(input.values, column));
   if (missing.length > 0) {
     return yield {

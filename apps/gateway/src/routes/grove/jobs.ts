@@ -1,5 +1,6 @@
 import { createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
 import { byId, pageInput } from "@grove/contracts/pages";
+import { listCheckpoints } from "@grove/core/adapters/checkpoints";
 import type { Services } from "@grove/core/context";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
 import { createJob } from "@grove/core/jobs/create-job";
@@ -56,6 +57,11 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     return job.ok
       ? jsonResponse({ items: await listJobEvents(c.var.ctx, input.value) })
       : failureResponse("grove", job);
+  });
+  app.get("/:id/checkpoints", async (c) => {
+    const input = parseInput(byId, { id: c.req.param("id") });
+    const checkpoints = input.ok ? await listCheckpoints(c.var.ctx, input.value.id) : input;
+    return checkpoints.ok ? jsonResponse({ items: checkpoints.value }) : failureResponse("grove", checkpoints);
   });
   app.get("/:id/log", async (c) => {
     const input = parseInput(byId, { id: c.req.param("id") });

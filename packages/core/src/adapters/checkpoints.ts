@@ -1,0 +1,73 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { adapterFileNames, type CheckpointView } from "@grove/contracts/adapters";
+import { ok, type Result } from "@grove/contracts/errors";
+import { jobConfig } from "@grove/contracts/jobs";
+import type { Job } from "@grove/db";
+import type { OrgCtx, Services } from "../context.ts";
+import { findJob } from "../jobs/read.ts";
+import { adapterFileKey } from "./files.ts";
+
+type Checkpoint = { step: number; sha256: string; path: string };
+const KEPT = 20; // of one job
+
+/** Makes a checkpoint that the trainer wrote an adapter that can be asked for, within the second. The oldest ones go. */
+export async function storeCheckpoint(
+  services: Services,
+  job: Pick<Job, "id" | "repositoryId">,
+  { step, sha256, path }: Checkpoint,
+): Promise<void> {
+  for (const name of adapterFileNames) {
+    const stored = await services.storage.put(adapterFileKey(sha256, name), createReadStream(join(path, name)));
+    if (!stored.ok) return; // a checkpoint is not worth a job
+  }
+  const bytes = (await stat(join(path, "adapter_model.safetensors"))).size;
+  const { id: jobId, repositoryId } = job;
+  const name = checkpointName(jobId, step);
+  await services.db.adapterCheckpoint.upsert({
+    where: { repositoryId_name: { repositoryId, name } },
+    create: { jobId, repositoryId, name, step, sha256, bytes },
+    update: { sha256, bytes }, // a resumed run wrote it again
+  });
+  const old = await services.db.adapterCheckpoint.findMany({ where: { jobId }, orderBy: { step: "desc" }, skip: KEPT });
+  for (const { id, sha256: hash } of old) {
+    await services.db.adapterCheckpoint.delete({ where: { id } });
+    await removeUnusedFiles(services, hash);
+  }
+}
+
+/** Newest first. */
+export async function listCheckpoints(ctx: OrgCtx, jobId: string): Promise<Result<CheckpointView[], "job_not_found">> {
+  const job = await findJob(ctx, jobId);
+  if (!job.ok) return job;
+  const rows = await ctx.db.adapterCheckpoint.findMany({ where: { jobId }, orderBy: { step: "desc" } });
+  const { config, repository, datasetId } = job.value;
+  return ok(
+    rows.map(({ id, name, step, sha256, bytes, createdAt }) => ({
+      id,
+      adapterId: `${repository.name}/${name}`,
+      jobId,
+      step,
+      sha256,
+      bytes: Number(bytes),
+      baseModel: jobConfig.parse(config).baseModel,
+      config: jobConfig.parse(config),
+      datasetId,
+      createdAt,
+    })),
+  );
+}
+
+/** The end of the job's id is random; its beginning is the time, which jobs of one sweep share. */
+function checkpointName(jobId: string, step: number): string {
+  return `${jobId.slice(-8)}-step-${step}`;
+}
+
+/** The last checkpoint of a run may be its published version too. */
+async function removeUnusedFiles(services: Services, sha256: string): Promise<void> {
+  const versions = await services.db.adapterVersion.count({ where: { sha256 } });
+  const checkpoints = await services.db.adapterCheckpoint.count({ where: { sha256 } });
+  if (versions + checkpoints > 0) return;
+  for (const name of adapterFileNames) await services.storage.delete(adapterFileKey(sha256, name));
+}
