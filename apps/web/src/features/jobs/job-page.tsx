@@ -13,6 +13,7 @@ import { useState } from "react";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { CancelJob } from "./cancel-job";
+import { JobCheckpoints } from "./job-checkpoints";
 import { JobConfigView } from "./job-config-view";
 import { JobFigures } from "./job-figures";
 import { JobLog } from "./job-log";
@@ -184,6 +185,11 @@ function Details({ job, running }: { job: JobView; running: boolean }) {
               <JobConfigView config={job.config} />
             </Card>
           ),
+        },
+        {
+          value: "checkpoints",
+          title: "Checkpoints",
+          content: <JobCheckpoints jobId={job.id} running={running} />,
         },
         {
           value: "log",

@@ -12,7 +12,10 @@ import { useTRPC } from "@/features/shared/trpc";
 import { AnswerPanel } from "./answer-panel";
 import { useRun } from "./use-run";
 
-export function Comparison({ adapter }: { adapter: AdapterVersionView }) {
+/** A version, or a checkpoint of a job. */
+type Compared = Pick<AdapterVersionView, "adapterId" | "baseModel" | "config" | "datasetId">;
+
+export function Comparison({ adapter }: { adapter: Compared }) {
   const columns = templateColumns(adapter.config.promptTemplate);
   const [values, setValues] = useState<Record<string, string>>({});
   const [reference, setReference] = useState<string | null>(null);
@@ -109,7 +112,7 @@ export function Comparison({ adapter }: { adapter: AdapterVersionView }) {
 }
 
 type ExampleChipsProps = {
-  adapter: AdapterVersionView;
+  adapter: Compared;
   columns: string[];
   onChoose: (sample: Record<string, string>) => void;
 };
