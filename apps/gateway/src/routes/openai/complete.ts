@@ -62,7 +62,7 @@ function wholeResponse(answer: WholeAnswer, headers: Headers): Response {
   return failureResponse("openai", refusalOf(status, body)); // a stock LoRAX writes its own shape here
 }
 
-const chunk = z.looseObject({ choices: z.array(z.unknown()), usage: z.unknown() });
+const chunk = z.looseObject({ choices: z.array(z.unknown()), usage: z.unknown().optional() });
 
 async function* openAiLines(answer: StreamedAnswer, request: OpenAiRequest): AsyncGenerator<string> {
   let failed = false;

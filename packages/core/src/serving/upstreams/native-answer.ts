@@ -5,7 +5,6 @@ import type { NativePrompt } from "./native-parameters.ts";
 import { adapterLabel, type UpstreamEvent } from "./upstream.ts";
 
 export type NativeToken = { id: number; text: string; logprob: number | null; special: boolean; skipped: boolean };
-export type PrefillToken = { id: number; text: string; logprob: number | null };
 export type NativeEnd = {
   text: string;
   finishReason: Generated["finishReason"];
@@ -14,16 +13,10 @@ export type NativeEnd = {
 };
 
 /** LoRAX's answer, as `/generate` or the root writes it. */
-export function nativeBody(
-  prompt: NativePrompt,
-  end: NativeEnd,
-  tokens: NativeToken[],
-  prefill: PrefillToken[],
-): unknown {
-  const { details, decoder_input_details } = prompt.parameters;
+export function nativeBody(prompt: NativePrompt, end: NativeEnd, tokens: NativeToken[]): unknown {
   const body = {
     generated_text: fullText(prompt, end.text),
-    ...(details || decoder_input_details ? { details: { ...endDetails(end), prefill, tokens } } : {}),
+    ...(prompt.parameters.details ? { details: { ...endDetails(end), prefill: [], tokens } } : {}),
   };
   return prompt.inArray ? [body] : body;
 }

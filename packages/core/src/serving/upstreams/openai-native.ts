@@ -90,7 +90,7 @@ export async function nativeFromOpenAi(response: Response, context: NativeContex
   if (context.isRight !== null && !context.isRight(piece.model)) return anotherModel(context.asked, piece.model);
   const end = { ...piece, finishReason: piece.finishReason, tokens: piece.tokens, seed: null };
   const headers = countHeaders(context.headers, context.prompt, piece.tokens, context.started);
-  return ok({ kind: "whole", status: 200, headers, body: nativeBody(context.prompt, end, [], []) });
+  return ok({ kind: "whole", status: 200, headers, body: nativeBody(context.prompt, end, []) });
 }
 
 async function* nativeEvents(

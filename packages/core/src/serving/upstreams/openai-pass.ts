@@ -6,6 +6,28 @@ import { anotherModel, anyAnswer, tokensOf, unreadable } from "./openai-wire.ts"
 import { chatChunks, chatFromCompletion } from "./raw-chat.ts";
 import type { Asked, UpstreamAnswer, UpstreamEvent } from "./upstream.ts";
 
+// whatever else a client writes is not passed on: servers of this kind have fields that cost, or that name other things
+const knownFields = [
+  ...["messages", "prompt", "stream", "stream_options", "max_tokens", "stop", "seed", "n", "user"],
+  ...[
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "echo",
+  ],
+  ...["response_format", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort"],
+];
+
+/** The fields of OpenAI's protocol that were given a value, and those that this kind of server knows besides. */
+export function openAiFields(body: Record<string, unknown>, besides: string[] = []): Record<string, unknown> {
+  const names = [...knownFields, ...besides];
+  return Object.fromEntries(Object.entries(body).filter(([name, value]) => names.includes(name) && value !== null));
+}
+
 export type PassedAnswer = {
   response: Response;
   asked: string; // the model's name there
@@ -45,6 +67,7 @@ async function refused(response: Response): Asked<UpstreamAnswer> {
 
 /** Counts that stand in every chunk are for the bill; the client's are in the last one, which has no choices. */
 async function* renamed(chunks: AsyncIterable<UpstreamEvent>, model: string): AsyncGenerator<UpstreamEvent> {
+  const soFar = new Map<number, number>(); // vLLM counts each choice by itself until the last chunk
   for await (const event of chunks) {
     const parsed = anyAnswer.safeParse(event.json);
     if (!parsed.success || (parsed.data.choices.length === 0 && !parsed.data.usage)) {
@@ -52,8 +75,11 @@ async function* renamed(chunks: AsyncIterable<UpstreamEvent>, model: string): As
       continue;
     }
     const { usage, ...rest } = parsed.data;
-    const tokens = tokensOf(parsed.data);
     const json = { ...rest, model, ...(rest.choices.length === 0 ? { usage } : {}) };
-    yield { data: JSON.stringify(json), json, ...(tokens ? { tokens } : {}) };
+    const tokens = tokensOf(parsed.data);
+    for (const { index } of tokens ? rest.choices : []) soFar.set(index, tokens?.completion ?? 0);
+    const completion = rest.choices.length === 0 ? tokens?.completion : [...soFar.values()].reduce((a, b) => a + b, 0);
+    const told = tokens && completion !== undefined ? { tokens: { prompt: tokens.prompt, completion } } : {};
+    yield { data: JSON.stringify(json), json, ...told };
   }
 }

@@ -10,16 +10,13 @@ const completionLogprobs = z.looseObject({
   token_logprobs: z.array(z.number().nullable()).default([]),
   top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullish(),
 });
-const promptLogprob = z.record(z.string(), z.looseObject({ logprob: z.number(), decoded_token: z.string().nullish() }));
 const completionChoice = z.looseObject({
   index: count,
   text: z.string().nullish(),
   finish_reason: z.string().nullish(),
   stop_reason: z.union([z.string(), z.int()]).nullish(),
   token_ids: z.array(z.int()).nullish(),
-  prompt_token_ids: z.array(z.int()).nullish(),
   logprobs: completionLogprobs.nullish(),
-  prompt_logprobs: z.array(promptLogprob.nullable()).nullish(),
 });
 const chatText = z.looseObject({ content: z.string().nullish() });
 const chatChoice = z.looseObject({
@@ -41,7 +38,7 @@ export type CompletionChoice = z.infer<typeof completionChoice>;
 
 export const chatAnswer = completionAnswer.extend({ choices: z.array(chatChoice) });
 /** What every answer and chunk has, of either route. */
-export const anyAnswer = completionAnswer.extend({ choices: z.array(z.looseObject({})).default([]) });
+export const anyAnswer = completionAnswer.extend({ choices: z.array(z.looseObject({ index: count })).default([]) });
 
 export function tokensOf(answer: { usage?: z.infer<typeof usage> | null | undefined }): Tokens | null {
   return answer.usage ? { prompt: answer.usage.prompt_tokens, completion: answer.usage.completion_tokens } : null;

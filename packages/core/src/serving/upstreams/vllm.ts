@@ -6,7 +6,7 @@ import { loadTokenCounter } from "../../datasets/tokens.ts";
 import { bearer, isHealthy } from "./http.ts";
 import { identityHeaders } from "./native-answer.ts";
 import { unsupported } from "./native-parameters.ts";
-import { passOpenAi } from "./openai-pass.ts";
+import { openAiFields, passOpenAi } from "./openai-pass.ts";
 import { asWritten } from "./raw-chat.ts";
 import type { SettingOf } from "./setting.ts";
 import type { Asked, PromptRequest, Question, Upstream, UpstreamAnswer } from "./upstream.ts";
@@ -62,11 +62,15 @@ async function vllmOpenAi(
   baseId: string,
   signal: AbortSignal,
 ): Asked<UpstreamAnswer> {
+  const { body: given } = request;
+  if (typeof given.best_of === "number" && given.best_of > 1) return unsupported("vllm", "best_of");
+  if (given.echo === true && (given.logprobs ?? null) !== null)
+    return unsupported("vllm", "logprobs", "can't be told of a prompt: leave out `echo`"); // it would end vLLM's engine
   const raw = asWritten(request);
   const chat = request.path === "/v1/chat/completions" && raw === null;
   const room = raw === null ? ok({}) : await roomFor(server, raw, signal);
   if (!room.ok) return room;
-  const body = { ...neutral, ...inVllmWords(raw?.body ?? request.body), ...room.value };
+  const body = { ...neutral, ...inVllmWords(raw?.body ?? given), ...room.value };
   const path = chat ? "/v1/chat/completions" : "/v1/completions";
   const sent = await server.complete(ctx, request, path, body, signal);
   if (!sent.ok) return sent;
@@ -85,12 +89,10 @@ async function vllmOpenAi(
 const neutral = { temperature: 1, top_p: 1, top_k: 0, repetition_penalty: 1 };
 
 function inVllmWords(body: Record<string, unknown>): Record<string, unknown> {
-  const { ignore_eos_token, stream_options, ...rest } = body;
-  const given = Object.entries(rest).filter(([, value]) => value !== null);
   return {
-    ...Object.fromEntries(given),
-    ...(ignore_eos_token === true ? { ignore_eos: true } : {}),
-    ...(stream_options ? { stream_options: { include_usage: true, continuous_usage_stats: true } } : {}),
+    ...openAiFields(body, ["top_k", "repetition_penalty"]),
+    ...(body.ignore_eos_token === true ? { ignore_eos: true } : {}),
+    ...(body.stream === true ? { stream_options: { include_usage: true, continuous_usage_stats: true } } : {}),
   };
 }
 
