@@ -23,6 +23,10 @@ class GatewayState:
     resolves: int = 0
     fail_fetches: int = 0
     hold: dict[str, threading.Event] = field(default_factory=dict)  # fetches of this hash wait for the event
+    stall: set[str] = field(default_factory=set)  # the body of this hash's weights stops half way and stays open
+    trickle: set[str] = field(default_factory=set)  # … comes a byte at a time
+    cut: dict[str, int] = field(default_factory=dict)  # … ends half way, so many times
+    stop: threading.Event = field(default_factory=threading.Event)  # lets stalled ones go
     url: str = ""
 
     def sha(self, tenant: str, adapter_id: str) -> str:
@@ -72,7 +76,25 @@ def start_gateway() -> tuple[GatewayState, ThreadingHTTPServer]:
             folder = next((f for key, f in state.adapters.items() if state.sha(*key) == sha), None)
             if token != SECRET or folder is None:
                 return self.answer(404, b"")
-            return self.answer(200, (folder / name).read_bytes())
+            body = (folder / name).read_bytes()
+            if name.endswith(".safetensors") and (sha in state.stall | state.trickle or state.cut.get(sha)):
+                return self.misbehave(sha, body)
+            return self.answer(200, body)
+
+        def misbehave(self, sha: str, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            if sha in state.trickle:
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    if state.stop.wait(0.05):
+                        return
+            self.wfile.write(body[: len(body) // 2])
+            if sha in state.stall:
+                state.stop.wait(30)
+            state.cut[sha] = state.cut.get(sha, 1) - 1
+            self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"

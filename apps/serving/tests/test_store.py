@@ -1,0 +1,170 @@
+"""The disk tier: shared by servers, bounded in bytes, never trusted unread."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from lora_py.peft_files import adapter_sha256
+from rig import open_rig
+from tiny import write_lora
+
+from serving.adapters import store as store_module
+from serving.adapters.identity import AdapterFailure
+from serving.adapters.store import FILES, DiskStore
+
+LIMIT = 1 << 20
+
+
+def fill(store: DiskStore, source: Path) -> str:
+    def copy(name: str, file: BinaryIO) -> None:
+        file.write((source / name).read_bytes())
+
+    return store.fetch("x", None, copy)
+
+
+def test_least_recently_read_leaves_first_and_what_came_last_stays(tmp_path: Path) -> None:
+    shas = [write_lora(tmp_path / str(n), n) for n in range(4)]
+    size = sum((tmp_path / "0" / name).stat().st_size for name in FILES)
+    store = DiskStore(tmp_path / "cache", 3 * size + size // 2)
+    for n in range(3):
+        fill(store, tmp_path / str(n))
+        os.utime(tmp_path / "cache" / shas[n], (n, n))
+    assert store.read(shas[0], LIMIT) is not None
+    fill(store, tmp_path / "3")
+    assert [store.has(sha) for sha in shas] == [True, False, True, True]
+
+
+def test_what_somebody_reads_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha = write_lora(tmp_path / "one", 1)
+    write_lora(tmp_path / "two", 2)
+    store = DiskStore(tmp_path / "cache", 1)
+    fill(store, tmp_path / "one")
+    reading, go_on = threading.Event(), threading.Event()
+    real = store_module.read_files
+
+    def slow(folder: Path, limit: int) -> tuple[bytes, bytes]:
+        reading.set()
+        go_on.wait(5)
+        return real(folder, limit)
+
+    monkeypatch.setattr(store_module, "read_files", slow)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(store.read(sha, LIMIT)))
+    reader.start()
+    reading.wait(5)
+    fill(store, tmp_path / "two")  # over the limit by far: all that nobody reads goes
+    assert store.has(sha)
+    go_on.set()
+    reader.join()
+    assert found[0] is not None
+    store.trim()
+    assert not store.has(sha)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damage_is_noticed_and_removed(tmp_path: Path, name: str) -> None:
+    sha = write_lora(tmp_path / "one", 1)
+    store = DiskStore(tmp_path / "cache", 1 << 30)
+    fill(store, tmp_path / "one")
+    path = tmp_path / "cache" / sha / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert store.read(sha, LIMIT) is None
+    assert not store.has(sha)
+
+
+def test_a_damaged_adapter_is_fetched_again_and_a_damaged_block_packed_again(tmp_path: Path) -> None:
+    with open_rig(tmp_path) as rig:
+        ref = rig.publish("hurt", 1)
+        rig.load(ref)
+        until = time.monotonic() + 5
+        while not (packed := list(rig.cache.glob("*.packed"))) and time.monotonic() < until:
+            time.sleep(0.01)
+        rig.registry.unload(ref)
+        packed[0].write_bytes(packed[0].read_bytes()[:-3] + b"abc")
+        rig.load(ref)
+        assert len(rig.gateway.fetches) == 2
+        rig.registry.unload(ref)
+        time.sleep(0.1)
+        packed[0].unlink()
+        weights = rig.cache / ref.sha256 / FILES[1]
+        weights.write_bytes(weights.read_bytes()[:-3])
+        rig.load(ref)
+        assert len(rig.gateway.fetches) == 4
+
+
+def test_a_packed_block_saves_the_fetch_when_the_folder_is_gone(tmp_path: Path) -> None:
+    with open_rig(tmp_path) as rig:
+        ref = rig.publish("packed", 1)
+        rig.load(ref)
+        while not list(rig.cache.glob("*.packed")):
+            time.sleep(0.01)
+        rig.registry.unload(ref)
+        shutil.rmtree(rig.cache / ref.sha256)
+        rig.load(ref)
+        assert len(rig.gateway.fetches) == 2
+
+
+def test_a_full_disk_is_a_refusal_that_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path / "cache", 1 << 30)
+
+    def full(name: str, file: BinaryIO) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(AdapterFailure, match="No space left"):
+        store.fetch("x", None, full)
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [".names"]
+
+
+def test_a_server_that_starts_leaves_alone_what_another_is_fetching(tmp_path: Path) -> None:
+    write_lora(tmp_path / "one", 1)
+    store = DiskStore(tmp_path / "cache", 1 << 30)
+    (tmp_path / "cache" / ".part-of-a-dead-server").mkdir()
+
+    def start_another(name: str, file: BinaryIO) -> None:
+        DiskStore(tmp_path / "cache", 1 << 30)
+        file.write((tmp_path / "one" / name).read_bytes())
+
+    sha = store.fetch("x", None, start_another)
+    assert store.read(sha, LIMIT) is not None
+    assert not list((tmp_path / "cache").glob(".part-*"))
+
+
+def _churn(cache: Path, sources: Path, shas: list[str], seed: int, wrong: list[str]) -> None:
+    size = sum(f.stat().st_size for f in (sources / "0").iterdir())
+    store = DiskStore(cache, 2 * size)  # room for two of the four, so that every fetch removes
+    until = time.monotonic() + 1.5
+    n = seed
+    while time.monotonic() < until:
+        n += 1
+        found = store.read(shas[n % 4], LIMIT)
+        if found is None:
+            try:
+                if fill(store, sources / str(n % 4)) != shas[n % 4]:
+                    wrong.append("hash")
+            except AdapterFailure as failure:
+                wrong.append(str(failure))
+        elif found[1] != (sources / str(n % 4) / FILES[1]).read_bytes():
+            wrong.append("bytes")
+    os._exit(1 if wrong else 0)
+
+
+def test_servers_that_share_a_folder_never_see_a_wrong_or_half_adapter(tmp_path: Path) -> None:
+    shas = [write_lora(tmp_path / "src" / str(n), n) for n in range(4)]
+    assert shas[0] == adapter_sha256(tmp_path / "src" / "0")
+    spawn = multiprocessing.get_context("fork")
+    others = [
+        spawn.Process(target=_churn, args=(tmp_path / "cache", tmp_path / "src", shas, seed, [])) for seed in range(3)
+    ]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(20)
+    assert [other.exitcode for other in others] == [0, 0, 0]
