@@ -107,7 +107,10 @@ def _grammar(response_format: dict[str, Any]) -> str | None:
     if kind == "regex":
         pattern = response_format.get("pattern")
         if not isinstance(pattern, str) or len(pattern) > MAX_GRAMMAR_CHARS:
-            raise validation("`response_format.pattern` must be a string", "response_format")
+            raise validation(
+                f"`response_format.pattern` must be a string of at most {MAX_GRAMMAR_CHARS} characters",
+                "response_format",
+            )
         return str(LLMatcher.grammar_from_regex(pattern))
     if kind == "json_object":
         schema = response_format.get("schema")
@@ -133,8 +136,11 @@ def _schema(value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise validation("`response_format.schema` is not JSON", "response_format") from error
     if not isinstance(value, dict) or len(json.dumps(value)) > MAX_GRAMMAR_CHARS:
-        raise validation("`response_format.schema` must be a JSON schema object", "response_format")
+        raise validation(
+            f"`response_format.schema` must be a JSON schema object of at most {MAX_GRAMMAR_CHARS} characters",
+            "response_format",
+        )
     return value
