@@ -6,43 +6,31 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lora_py.grouped import MODULES, SlotTable
 
 from serving.engine.blocks import BlockPool
-from serving.engine.request import Event, Failed, NewToken, PromptDone, Request
+from serving.engine.pace import keys_before
+from serving.engine.request import Event, FailCode, Failed, Request
 from serving.engine.runner import Runner
 from serving.engine.scheduler import Limits, Scheduler, Work
+from serving.engine.sequence import worst_case
 from serving.engine.slots import SlotBank
+from serving.engine.stats import EngineStats
 from serving.models.causal import Model
+from serving.models.native import NativeModel
 
 log = logging.getLogger("serving.engine")
 Deliver = Callable[[list[Event]], None]
 OnStep = Callable[[str, float, int], None]  # "prefill" or "decode", seconds, requests
-
-
-@dataclass(slots=True)
-class EngineStats:
-    """Written by the engine's thread alone; readers may see one step's figures half updated, never torn numbers."""
-
-    steps: int = 0
-    prefill_steps: int = 0
-    decode_steps: int = 0
-    joined: int = 0  # prompts begun while others were producing tokens
-    failed_steps: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    decode_tokens: int = 0
-    step_seconds: float = 0.0
-    last_batch_size: int = 0
-    last_batch_tokens: int = 0
-    last_batch_adapters: int = 0
-    max_batch_adapters: int = 0
-    batches_by_adapters: Counter[int] = field(default_factory=Counter)
-    last_step_at: float = 0.0
+MESSAGES: dict[FailCode, str] = {
+    "deadline": "the request's deadline passed before its first token",
+    "overloaded": "too many requests are waiting; send it again later",
+    "draining": "this server is shutting down; send the request to another one",
+    "too_large": "the request needs more KV memory than the engine has",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +42,14 @@ class _Cancel:
 class _Drop:
     adapter_key: str
     done: Callable[[bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    done: Callable[[], None]
+
+
+Item = Request | _Cancel | _Drop | _Drain
 
 
 class Engine:
@@ -76,11 +72,13 @@ class Engine:
         shapes = {module: model.config.linear_shape(f"layers.0.{module}") for module in MODULES}
         widths = {module: shape[0] for module, shape in shapes.items() if shape is not None}
         self.bank = SlotBank(SlotTable(widths), adapter_slots)
-        self.scheduler = Scheduler(self.pool, self.bank, limits, clock)
+        self.scheduler = Scheduler(self.pool, self.bank, limits, clock, isinstance(model, NativeModel))
         self.runner = Runner(model, model.new_cache(kv_blocks), self.scheduler)
         self._deliver = deliver
-        self._inbox: queue.SimpleQueue[Request | _Cancel | _Drop | None] = queue.SimpleQueue()
+        self._drained: list[Callable[[], None]] = []
+        self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+        self.draining = False
 
     def start(self) -> None:
         self._thread.start()
@@ -103,14 +101,19 @@ class Engine:
         """Empties an adapter's slot unless it is in use; `done` is called on the engine's thread."""
         self._inbox.put(_Drop(key, done))
 
+    def drain(self, done: Callable[[], None]) -> None:
+        """Refuses what comes from here on and finishes what was accepted; then calls `done` on the engine's thread."""
+        self._inbox.put(_Drain(done))
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.scheduler.running or len(self.scheduler.waiting))
+
     def _loop(self) -> None:
-        while True:
-            idle = not self.scheduler.running and not len(self.scheduler.waiting)
-            if not self._drain(block=idle):
-                return
+        while self._receive(block=not self.busy):
             self.step()
 
-    def _drain(self, block: bool) -> bool:
+    def _receive(self, block: bool) -> bool:
         """Takes in what has arrived; False when the engine must stop."""
         while True:
             try:
@@ -122,67 +125,71 @@ class Engine:
                 return False
             self.take_in(item)
 
-    def take_in(self, item: Request | _Cancel | _Drop) -> None:
+    def take_in(self, item: Item) -> None:
         if isinstance(item, _Cancel):
             self.scheduler.cancel(item.request_id)
         elif isinstance(item, _Drop):
             item.done(self.bank.drop(item.adapter_key))
+        elif isinstance(item, _Drain):
+            self.draining = True
+            self._drained.append(item.done)
         else:
-            self.scheduler.waiting.add(item, self.clock())
+            self._accept(item)
+
+    def _accept(self, request: Request) -> None:
+        if self.draining:
+            self._refuse([request.id], "draining")
+        elif worst_case(request) > self.pool.total:
+            self._refuse([request.id], "too_large")
+        else:
+            refused = self.scheduler.waiting.add(request, self.clock())
+            if refused is not None:
+                self._refuse([refused.id], "overloaded")
+
+    def _refuse(self, request_ids: list[int], code: FailCode) -> None:
+        self._say([Failed(request_id, MESSAGES[code], code) for request_id in request_ids])
+
+    def _say(self, events: list[Event], decoding: int = 0) -> None:
+        if events:
+            self.stats.said(events, decoding)
+            self._deliver(events)
 
     def step(self) -> None:
+        self._refuse(self.scheduler.expired(), "deadline")
         work = self.scheduler.plan()
-        if not work:
-            # Everything waits for room that only running requests can free, or there is nothing to do.
-            if not self.scheduler.running and len(self.scheduler.waiting):
-                self._refuse_stuck()
-            return
-        started = self.clock()
-        decoding = sum(1 for item in work if not item.sequence.in_prompt)
+        if work:
+            self._run(work)
+        if self._drained and not self.busy:
+            for done in self._drained:
+                done()
+            self._drained.clear()
+
+    def _run(self, work: list[Work]) -> None:
+        # What the work was before it ran: running it moves its sequences on.
+        decoding = [item for item in work if not item.sequence.in_prompt]
+        prompts = [(item.sequence.done, item.count) for item in work if item.sequence.in_prompt]
+        started, events = self.clock(), list[Event]()
         try:
-            events = self.runner.run(work)
+            self.runner.run(work, events)
         except Exception as error:  # one bad step must not end the server: its requests fail, the loop goes on
             log.exception("step failed")
             self.stats.failed_steps += 1
-            events = self._fail_running(f"{type(error).__name__}: {error}")
-        self._count(work, decoding, started, events)
-        self._deliver(events)
-
-    def _fail_running(self, message: str) -> list[Event]:
-        failed = {s.request.id for s in self.scheduler.running}
-        for sequence in list(self.scheduler.running):
-            self.scheduler.finish(sequence)
-        return [Failed(request_id, message) for request_id in sorted(failed)]
-
-    def _refuse_stuck(self) -> None:
-        waiting = self.scheduler.waiting.oldest()
-        if waiting is not None:
-            self.scheduler.cancel(waiting.request.id)
-            self._deliver([Failed(waiting.request.id, "the request needs more KV memory than the engine has")])
-
-    def _count(self, work: list[Work], decoding: int, started: float, events: list[Event]) -> None:
-        stats = self.stats
+            events.extend(self._fail_running(f"{type(error).__name__}: {error}"))
         now = self.clock()
-        adapters = len({item.sequence.slot for item in work} - {0})
-        method = "decode" if decoding == len(work) else "prefill"
-        stats.steps += 1
-        stats.prefill_steps += method == "prefill"
-        stats.decode_steps += method == "decode"
-        stats.step_seconds += now - started
-        stats.last_step_at = now
-        stats.last_batch_size = len(work)
-        stats.last_batch_tokens = sum(item.count for item in work)
-        stats.last_batch_adapters = adapters
-        stats.max_batch_adapters = max(stats.max_batch_adapters, adapters)
-        stats.batches_by_adapters[adapters] += 1
-        stats.prompt_tokens += stats.last_batch_tokens - decoding
-        for event in events:
-            if isinstance(event, NewToken):
-                stats.decode_tokens += 1
-            elif isinstance(event, PromptDone):
-                stats.cached_tokens += event.cached_tokens
-                stats.joined += decoding > 0
+        keys = sum(keys_before(position, count) for position, count in prompts)
+        rows = sum(count for _, count in prompts)
+        self.scheduler.pace.seen(sum(item.rows for item in decoding), rows, keys, now - started)
+        self.stats.step(work, len(decoding), now - started, now)
+        self.stats.accepted_tokens = self.runner.accepted
         if self._on_step is not None:
-            self._on_step(method, now - started, len(work))
+            self._on_step("prefill" if prompts else "decode", now - started, len(work))
+        self._say(events, len(decoding))
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("batch requests=%d tokens=%d adapters=%d", len(work), stats.last_batch_tokens, adapters)
+            adapters = self.stats.last_batch_adapters
+            log.debug("batch requests=%d tokens=%d adapters=%d", len(work), self.stats.last_batch_tokens, adapters)
+
+    def _fail_running(self, message: str) -> list[Failed]:
+        failed = sorted({s.request.id for s in self.scheduler.running})
+        for request_id in failed:
+            self.scheduler.cancel(request_id)
+        return [Failed(request_id, message) for request_id in failed]

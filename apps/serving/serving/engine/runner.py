@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from serving.engine.request import Event, Finish, NewToken, PromptDone, Scores
-from serving.engine.sampler import draw, penalized, watermarked
+from serving.engine.request import Event, Failed, Finish, NewToken, PromptDone, Scores
+from serving.engine.sampler import Penalties, draw, watermarked
 from serving.engine.scheduler import Scheduler, Work
 from serving.engine.sequence import Sequence
-from serving.models.batch import Batch, Chunk, KvCache
+from serving.models.batch import Batch, Chunk, KvCache, Logits
 from serving.models.causal import Model
+
+log = logging.getLogger("serving.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class _Rows:
 
     @property
     def final(self) -> int:
+        """The row of the last token that is known, drafts not counted."""
         return self.first + (self.work.count - 1 if self.every else 0)
 
 
@@ -38,12 +42,14 @@ def build_batch(work: list[Work]) -> tuple[Batch, list[_Rows]]:
         sequence, start = item.sequence, len(tokens)
         end = sequence.done + item.count
         tokens.extend(sequence.tokens[sequence.done : end])
-        chunks.append(Chunk(sequence.done, start, item.count, sequence.slot, tuple(sequence.blocks)))
-        every = sequence.branch >= 0 or (sequence.request.prompt_logprobs and not sequence.produced)
+        tokens.extend(item.drafts)
+        chunks.append(Chunk(sequence.done, start, item.rows, sequence.slot, tuple(sequence.blocks)))
+        scored = sequence.branch >= 0 or (sequence.request.prompt_logprobs and not sequence.produced)
+        every = scored or bool(item.drafts)
         last = every or end == len(sequence.tokens)
         rows.append(_Rows(item, len(logit_rows), every, last))
         if last:
-            logit_rows.extend(range(start if every else start + item.count - 1, start + item.count))
+            logit_rows.extend(range(start if every else start + item.rows - 1, start + item.rows))
     return Batch(tuple(tokens), tuple(chunks), tuple(logit_rows)), rows
 
 
@@ -52,29 +58,37 @@ class Runner:
         self.model = model
         self.cache = cache
         self.scheduler = scheduler
+        self.accepted = 0  # drafts that turned out right
 
-    def run(self, work: list[Work]) -> list[Event]:
+    def run(self, work: list[Work], events: list[Event]) -> None:
+        """Adds to `events` what happened; when it raises, they hold what had happened before."""
         scheduler = self.scheduler
         for item in work:
-            scheduler.make_room(item.sequence, item.sequence.done + item.count)
+            scheduler.make_room(item.sequence, item.sequence.done + item.rows)
         batch, rows = build_batch(work)
         logits = self.model.forward(batch, self.cache, scheduler.bank.table)
-        events: list[Event] = []
+        chosen = _Chosen(logits, scheduler.clock())
         for row in rows:
+            if row.work.sequence.ended:  # with a branch of the same request in this step
+                continue
             scheduler.advanced(row.work.sequence, row.work.count)
             if row.last:
-                self._settle(row, logits.values, logits.norms, logits.best, events)
-        return events
+                try:
+                    self._settle(row, chosen, events)
+                except Exception as error:  # such as a grammar's: its batch-mates have no part in it
+                    log.exception("choosing a token failed")
+                    scheduler.cancel(row.work.sequence.request.id)
+                    events.append(Failed(row.work.sequence.request.id, f"{type(error).__name__}: {error}"))
 
-    def _settle(self, row: _Rows, logits: Tensor, norms: Tensor, best: list[int], events: list[Event]) -> None:
-        sequence = row.work.sequence
+    def _settle(self, row: _Rows, chosen: _Chosen, events: list[Event]) -> None:
+        sequence, logits, norms = row.work.sequence, chosen.values, chosen.norms
         if sequence.branch >= 0:
             self._score_branch(row, logits, norms, events)
             return
         first_token = not sequence.produced
-        if row.every:
+        if first_token and row.every:
             self._prompt_logprobs(row, logits, norms)
-        if sequence.done < len(sequence.tokens):
+        if sequence.left > 0:
             return
         if first_token:
             logprobs = tuple(sequence.prompt_logprobs)
@@ -82,15 +96,33 @@ class Runner:
         if sequence.score is not None:
             self._score_prompt(row, logits, norms, events)
             return
-        self._next_token(sequence, logits[row.final], norms[row.final], best[row.final], events)
+        if row.work.drafts:
+            self._check_drafts(row, chosen, events)
+        else:
+            events.append(self._next_token(sequence, chosen, row.final))
 
-    def _next_token(self, sequence: Sequence, logits: Tensor, norm: Tensor, best: int, events: list[Event]) -> None:
+    def _check_drafts(self, row: _Rows, chosen: _Chosen, events: list[Event]) -> None:
+        """Each draft that is what the row before it says was run in its right place, so its own row counts too."""
+        sequence, drafts = row.work.sequence, row.work.drafts
+        event = self._next_token(sequence, chosen, row.final)
+        events.append(event)
+        accepted = 0
+        while accepted < len(drafts) and event.finish is None and event.token == drafts[accepted]:
+            accepted += 1
+            self.scheduler.advanced(sequence, 1)
+            event = self._next_token(sequence, chosen, row.final + accepted)
+            events.append(event)
+        self.accepted += accepted
+        if sequence.drafter is not None:
+            sequence.drafter.judged(len(drafts), accepted)
+
+    def _next_token(self, sequence: Sequence, chosen: _Chosen, row: int) -> NewToken:
         request = sequence.request
-        token = self._choose(sequence, logits, best)
+        token = self._choose(sequence, chosen.values[row], chosen.best[row])
         alternatives: tuple[tuple[int, float], ...] = ()
         if request.alternatives:
-            values, indices = logits.topk(min(request.alternatives, logits.numel()))
-            alternatives = tuple(zip(indices.tolist(), (values - norm).tolist(), strict=True))
+            values, indices = chosen.values[row].topk(min(request.alternatives, chosen.values.shape[1]))
+            alternatives = tuple(zip(indices.tolist(), (values - chosen.norms[row]).tolist(), strict=True))
         sequence.produced.append(token)
         sequence.tokens.append(token)
         finish: Finish | None = None
@@ -98,13 +130,19 @@ class Runner:
             finish = "length"
         elif token in request.eos_ids:
             finish = "eos_token"
-        events.append(NewToken(request.id, token, float(logits[token] - norm), alternatives, finish))
+        elif sequence.past_deadline(chosen.at):
+            finish = "deadline"
         if finish is not None:
             self.scheduler.finish(sequence)
+        return NewToken(request.id, token, chosen.logprob(row, token), alternatives, finish)
 
     def _choose(self, sequence: Sequence, logits: Tensor, best: int) -> int:
         request, sampling = sequence.request, sequence.request.sampling
-        changed = penalized(logits, sampling, request.prompt, sequence.produced)
+        changed = logits
+        if Penalties.wanted(sampling):
+            if sequence.penalties is None:
+                sequence.penalties = Penalties(sampling, request.prompt, request.max_new_tokens)
+            changed = sequence.penalties.apply(logits)
         if sampling.watermark:
             changed = watermarked(changed, sequence.tokens[-1])
         if request.mask is not None:
@@ -115,6 +153,8 @@ class Runner:
             token = draw(changed, sampling, sequence.generator)
         else:
             token = best if changed is logits else int(changed.argmax())
+        if sequence.penalties is not None:
+            sequence.penalties.add(token)
         if request.mask is not None:
             request.mask.accept(token)
         return token
@@ -157,3 +197,20 @@ class Runner:
         self.scheduler.finish(sequence)
         if group.waiting == 0:
             events.append(Scores(sequence.request.id, tuple(group.sums)))
+
+
+class _Chosen:
+    """A step's logits, and the log-probability of each row's largest, taken for all rows at once."""
+
+    def __init__(self, logits: Logits, at: float) -> None:
+        self.values = logits.values
+        self.norms = logits.norms
+        self.best = logits.best
+        self.at = at  # the time of the engine's clock
+        places = torch.tensor(self.best, dtype=torch.long)[:, None]
+        self._logprobs: list[float] = (self.values.gather(1, places)[:, 0] - self.norms).tolist()
+
+    def logprob(self, row: int, token: int) -> float:
+        if token == self.best[row]:
+            return self._logprobs[row]
+        return float(self.values[row, token] - self.norms[row])

@@ -4,7 +4,6 @@ tokens don't depend on what shares its batch."""
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 
 import torch
 from torch import Tensor
@@ -13,6 +12,8 @@ from serving.engine.request import Sampling
 
 WATERMARK_GAMMA = 0.5
 WATERMARK_DELTA = 2.0
+HEADS = (128, 2048)  # how many of the largest are looked at before the whole vocabulary is sorted
+PIECE = 64
 
 
 def make_generator(seed: int) -> torch.Generator:
@@ -21,21 +22,36 @@ def make_generator(seed: int) -> torch.Generator:
     return generator
 
 
-def penalized(logits: Tensor, sampling: Sampling, prompt: tuple[int, ...], produced: list[int]) -> Tensor:
-    """Repetition counts prompt and produced tokens, frequency and presence count produced ones, as OpenAI does."""
-    if sampling.repetition_penalty != 1.0:
-        seen = torch.tensor(sorted({*prompt, *produced}))
-        values = logits[seen]
-        strength = sampling.repetition_penalty
-        logits = logits.clone()
-        logits[seen] = torch.where(values < 0, values * strength, values / strength)
-    if produced and (sampling.frequency_penalty or sampling.presence_penalty):
-        counts = Counter(produced)
-        tokens = torch.tensor(list(counts))
-        times = torch.tensor([float(n) for n in counts.values()])
-        logits = logits.clone()
-        logits[tokens] -= times * sampling.frequency_penalty + sampling.presence_penalty
-    return logits
+class Penalties:
+    """One request's: repetition counts prompt and produced tokens, frequency and presence count produced ones, as
+    OpenAI does. Kept up to date token by token."""
+
+    def __init__(self, sampling: Sampling, prompt: tuple[int, ...], max_new_tokens: int) -> None:
+        self._sampling = sampling
+        seen = sorted(set(prompt))
+        self._place = {token: index for index, token in enumerate(seen)}
+        self._tokens = torch.empty(len(seen) + max_new_tokens, dtype=torch.long)
+        self._tokens[: len(seen)] = torch.tensor(seen)
+        self._counts = torch.zeros(len(self._tokens))
+
+    @staticmethod
+    def wanted(sampling: Sampling) -> bool:
+        return sampling.repetition_penalty != 1.0 or bool(sampling.frequency_penalty or sampling.presence_penalty)
+
+    def add(self, token: int) -> None:
+        place = self._place.setdefault(token, len(self._place))
+        self._tokens[place] = token
+        self._counts[place] += 1
+
+    def apply(self, logits: Tensor) -> Tensor:
+        sampling = self._sampling
+        tokens, counts = self._tokens[: len(self._place)], self._counts[: len(self._place)]
+        values = logits[tokens]
+        if sampling.repetition_penalty != 1.0:
+            strength = sampling.repetition_penalty
+            values = torch.where(values < 0, values * strength, values / strength)
+        values -= counts * sampling.frequency_penalty + (counts > 0) * sampling.presence_penalty
+        return logits.index_copy(0, tokens, values)
 
 
 def watermarked(logits: Tensor, previous: int) -> Tensor:
@@ -47,30 +63,68 @@ def watermarked(logits: Tensor, previous: int) -> Tensor:
     return logits
 
 
-def _typical(probs: Tensor, mass: float) -> Tensor:
-    logs = probs.clamp_min(1e-30).log()
-    entropy = -(probs * logs).sum()
-    order = ((-logs) - entropy).abs().argsort(stable=True)
-    keep_count = int((probs[order].cumsum(0) < mass).sum()) + 1
-    keep = torch.zeros_like(probs, dtype=torch.bool)
-    keep[order[:keep_count]] = True
-    return probs * keep
-
-
 def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
     """One token of one row [vocab] at temperature, top_k, top_p and typical_p."""
     if sampling.temperature == 0.0:
         return int(logits.argmax())
-    values, order = (logits / sampling.temperature).sort(descending=True, stable=True)
-    if sampling.top_k:
-        values, order = values[: sampling.top_k], order[: sampling.top_k]
-    probs = values.softmax(0)
-    if sampling.top_p < 1.0:
-        before = probs.cumsum(0) - probs
-        probs = probs * (before < sampling.top_p)
+    scaled = logits / sampling.temperature
+    weights = scaled.sub_(scaled.max()).exp_()
+    dice = float(torch.rand((), generator=generator, dtype=torch.float64))
+    if not sampling.top_k and sampling.top_p >= 1.0 and sampling.typical_p >= 1.0:
+        return _pick(weights, dice)
+    kept = _kept(weights, sampling.top_k, sampling.top_p)
     if sampling.typical_p < 1.0:
-        probs = _typical(probs / probs.sum(), sampling.typical_p)
-    point = torch.rand((), generator=generator, dtype=torch.float64) * probs.double().sum()
-    index = int((probs.double().cumsum(0) <= point).sum())
-    last = int(probs.nonzero()[-1])
-    return int(order[min(index, last)])
+        kept = kept[_typical(weights[kept], sampling.typical_p)]
+    return int(kept[_pick(weights[kept], dice)])
+
+
+def _pick(weights: Tensor, dice: float) -> int:
+    """Where `dice` in [0, 1) falls when the weights are laid end to end; never on a weight of nothing."""
+    ends = weights.cumsum(0, dtype=torch.float64)
+    whole = float(ends[-1])
+    index = int(torch.searchsorted(ends, dice * whole, right=True))
+    return index if index < len(weights) else int(weights.nonzero()[-1])
+
+
+def _kept(weights: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Tokens, ascending, of the `top_k` largest weights, and of these the least number that make up `top_p`."""
+    size = len(weights)
+    if top_k == 0 and top_p >= 1.0:
+        return torch.arange(size)
+    whole = None if top_k else float(weights.sum(dtype=torch.float64))
+    for count in (top_k,) if top_k else (*HEADS, size):
+        values, tokens = _largest(weights, min(count, size))
+        ends = values.cumsum(0, dtype=torch.float64)
+        enough = top_p * (float(ends[-1]) if whole is None else whole)
+        if whole is None or count >= size or float(ends[-1]) >= enough:
+            break
+    if top_p < 1.0:
+        tokens = tokens[ends - values < enough]
+    return tokens.sort().values
+
+
+def _largest(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest, descending. They lie in the `count` pieces whose own largest are the largest."""
+    size = len(weights)
+    if count >= size:
+        values, tokens = weights.sort(descending=True, stable=True)
+        return values, tokens
+    if size % PIECE or count * 2 > size // PIECE:
+        values, tokens = weights.topk(count)
+        return values, tokens
+    pieces = weights.view(-1, PIECE)
+    chosen = pieces.amax(1).topk(count).indices
+    values, places = pieces[chosen].flatten().topk(count)
+    return values, chosen[places // PIECE] * PIECE + places % PIECE
+
+
+def _typical(weights: Tensor, mass: float) -> Tensor:
+    """Which of the weights are as surprising as their entropy says, up to `mass` of them; a mask."""
+    probs = weights / weights.sum()
+    logs = probs.clamp_min(1e-30).log()
+    entropy = -(probs * logs).sum()
+    order = ((-logs) - entropy).abs().argsort(stable=True)
+    count = int((probs[order].cumsum(0) < mass).sum()) + 1
+    keep = torch.zeros(len(weights), dtype=torch.bool)
+    keep[order[:count]] = True
+    return keep

@@ -6,68 +6,116 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.engine.blocks import BlockPool, root_hash
+from serving.engine.draft import Drafter
+from serving.engine.pace import Pace
 from serving.engine.sampler import make_generator
 from serving.engine.sequence import ScoreGroup, Sequence, blocks_for, worst_case
 from serving.engine.slots import SlotBank
 from serving.engine.waiting import Waiting, WaitingQueue
 from serving.models.batch import BLOCK
 
+TRIES = 64  # requests that may be found to have no room before a step goes on without them
+TOKENS_PER_SECOND = 500  # short prompts go first, but each second of waiting is worth this many tokens
+DRAFT_ROWS = 16  # up to so many rows a step costs little more than with one; beyond, every row has its price
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     max_running: int
-    step_tokens: int  # rows of a step that has no one decoding
-    mixed_step_tokens: int  # rows of a step that decodes too, so that a long prompt delays nobody for long
-    patience_s: float  # how long others may overtake a request that waits for an adapter slot
+    step_tokens: int  # the most rows of a step
+    mixed_step_tokens: int  # rows of a step that decodes too, until it is known what rows cost
+    patience_s: float  # how long others may overtake a request that waits for an adapter slot or memory
+    max_waiting: int = 1024
+    ageing_s: float = 5.0  # a priority that isn't served for so long counts as one higher
+    drafts: bool = True  # prompt lookup, where the model's rows don't depend on their batch
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     sequence: Sequence
     count: int  # tokens to run now
+    drafts: tuple[int, ...] = ()  # guesses behind them, to be checked in the same step
+
+    @property
+    def rows(self) -> int:
+        return self.count + len(self.drafts)
 
 
 class Scheduler:
-    def __init__(self, pool: BlockPool, bank: SlotBank, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, pool: BlockPool, bank: SlotBank, limits: Limits, clock: Callable[[], float], exact_rows: bool
+    ) -> None:
         self.pool = pool
         self.bank = bank
         self.limits = limits
         self.clock = clock
-        self.waiting = WaitingQueue()
+        self._drafts = limits.drafts and exact_rows
+        self.pace = Pace()
+        self.waiting = WaitingQueue(limits.max_waiting, limits.ageing_s)
         self.running: list[Sequence] = []
         self._reserved = 0
         self._computing: set[bytes] = set()  # prefix blocks being computed: worth waiting a step for
 
     def plan(self) -> list[Work]:
-        decoding = [Work(s, 1) for s in self.running if not s.in_prompt]
-        budget = (self.limits.mixed_step_tokens if decoding else self.limits.step_tokens) - len(decoding)
-        work = decoding
-        for sequence in self.running:
-            if sequence.in_prompt and budget > 0:
-                budget -= self._add(work, sequence, budget)
-        if budget > 0 and len(self.waiting):
-            self._admit(work, budget)
+        now, limits = self.clock(), self.limits
+        work = self._decoding()
+        decode_rows = sum(item.rows for item in work)
+        budget = self.pace.budget(decode_rows, limits.mixed_step_tokens, limits.step_tokens)
+        prompts = [s for s in self.running if s.in_prompt]
+        self._admit(prompts, budget.rows, now)
+        for sequence in sorted(prompts, key=lambda s: self._urgency(s.request.priority, s.since, s.left, now)):
+            count = budget.take(sequence.done, sequence.left)
+            if count > 0:
+                work.append(Work(sequence, count))
         return work
 
-    def _add(self, work: list[Work], sequence: Sequence, budget: int) -> int:
-        count = min(len(sequence.tokens) - sequence.done, budget)
-        work.append(Work(sequence, count))
-        return count
+    def _decoding(self) -> list[Work]:
+        decoding = [s for s in self.running if not s.in_prompt]
+        room = DRAFT_ROWS - len(decoding) if self._drafts else 0
+        work = []
+        for sequence in decoding:
+            drafts = self._draft(sequence, room) if room > 0 else ()
+            room -= len(drafts)
+            work.append(Work(sequence, 1, drafts))
+        return work
 
-    def _admit(self, work: list[Work], budget: int) -> None:
-        oldest = self.waiting.oldest()
-        strict = oldest is not None and self.clock() - oldest.since > self.limits.patience_s
-        for waiting in [oldest] if strict and oldest is not None else list(self.waiting.candidates()):
-            if budget <= 0 or len(self.running) >= self.limits.max_running:
+    def _draft(self, sequence: Sequence, room: int) -> tuple[int, ...]:
+        """Sampled answers are left alone: a guess rarely meets their dice."""
+        request = sequence.request
+        room = min(room, request.max_new_tokens - len(sequence.produced) - 1)
+        if room < 1 or not request.sampling.greedy:
+            return ()
+        if sequence.drafter is None:
+            sequence.drafter = Drafter()
+        return tuple(sequence.drafter.propose(sequence.tokens, room))
+
+    def _urgency(self, priority: int, since: float, left: int, now: float) -> tuple[int, float]:
+        """Sorts prompts: a step's rows go to the lowest first."""
+        return -self.waiting.level(priority, since, now), left - TOKENS_PER_SECOND * (now - since)
+
+    def _admit(self, prompts: list[Sequence], rows: int, now: float) -> None:
+        """Starts those whose turn it is and who would get rows in this step; adds them to `prompts`."""
+        ahead = [(self._urgency(s.request.priority, s.since, s.left, now), s.left) for s in prompts]
+        tries = TRIES
+        for waiting in self.waiting.candidates(now):
+            if tries == 0 or len(self.running) >= self.limits.max_running:
                 return
-            sequence = self._start(waiting)
+            request = waiting.request
+            urgency = self._urgency(request.priority, waiting.since, len(request.prompt), now)
+            if sum(left for other, left in ahead if other <= urgency) >= rows:
+                tries -= 1
+                continue
+            sequence = self._start(waiting, now)
             if sequence is not None:
-                budget -= self._add(work, sequence, budget)
-                if strict:
-                    self._admit(work, budget)
-                    return
+                prompts.append(sequence)
+                ahead.append((urgency, sequence.left))
+                continue
+            tries -= 1
+            if waiting.blocked_since is not None and now - waiting.blocked_since > self.limits.patience_s:
+                return
 
-    def _start(self, waiting: Waiting) -> Sequence | None:
+    def _start(self, waiting: Waiting, now: float) -> Sequence | None:
+        """None while its prefix is being computed by another, or while it has no room (and then it is blocked)."""
         request, names = waiting.request, waiting.names
         found: list[int] = []
         for name in names:
@@ -78,26 +126,30 @@ class Scheduler:
         missing = names[len(found) :]
         need = worst_case(request) - len(found)
         slot = None
-        if self.pool.available - self._reserved >= need and not (missing and missing[0] in self._computing):
-            slot = self.bank.acquire(request.adapter)
+        if not (missing and missing[0] in self._computing):
+            if self.pool.available - self._reserved >= need:
+                slot = self.bank.acquire(request.adapter)
+            if slot is None and waiting.blocked_since is None:
+                waiting.blocked_since = now
         if slot is None:
             for block in found:
                 self.pool.release(block)
             return None
-        self.waiting.started(waiting)
+        self.waiting.started(waiting, now)
         self._computing.update(missing)
         self._reserved += need
         sequence = Sequence(
             request=request,
             slot=slot,
             tokens=list(request.prompt),
+            since=waiting.since,
             blocks=found,
             done=len(found) * BLOCK,
             named=len(found),
             name=names[len(found) - 1] if found else root_hash(request.adapter.key if request.adapter else "base"),
             reserved=need,
             cached_tokens=len(found) * BLOCK,
-            queue_s=self.clock() - waiting.since,
+            queue_s=now - waiting.since,
             generator=None if request.sampling.greedy else make_generator(request.sampling.seed),
             missing=missing,
         )
@@ -135,6 +187,7 @@ class Scheduler:
             request=request,
             slot=parent.slot,
             tokens=[*request.prompt, *continuation[:-1]],
+            since=parent.since,
             blocks=parent.blocks[:shared],
             done=prompt,
             named=shared,
@@ -151,6 +204,7 @@ class Scheduler:
 
     def finish(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
+        sequence.ended = True
         for block in sequence.blocks:
             self.pool.release(block)
         self._reserved -= sequence.reserved
@@ -167,3 +221,14 @@ class Scheduler:
         for sequence in found:
             self.finish(sequence)
         return bool(found)
+
+    def expired(self) -> list[int]:
+        """Ends requests whose deadline has passed before their first token; the others are cut off at their next."""
+        now = self.clock()
+        late = [request.id for request in self.waiting.expired(now)]
+        for sequence in self.running:
+            if sequence.past_deadline(now) and not sequence.produced and sequence.request.id not in late:
+                late.append(sequence.request.id)
+        for request_id in late:
+            self.cancel(request_id)
+        return late

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import torch
 
 from serving.engine.blocks import BlockPool, chain_hash, root_hash
+from serving.engine.draft import Drafter
 from serving.engine.request import Request
+from serving.engine.sampler import Penalties
 from serving.models.batch import BLOCK
 
 
@@ -30,6 +32,7 @@ class Sequence:
     request: Request
     slot: int
     tokens: list[int]
+    since: float  # when it arrived
     blocks: list[int] = field(default_factory=list)
     done: int = 0  # tokens whose keys and values are in the cache
     named: int = 0  # full blocks published so far
@@ -40,14 +43,24 @@ class Sequence:
     cached_tokens: int = 0
     queue_s: float = 0.0
     generator: torch.Generator | None = None
+    penalties: Penalties | None = None
+    drafter: Drafter | None = None
     score: ScoreGroup | None = None
     branch: int = -1  # which continuation this is; -1 is the prompt itself
+    ended: bool = False
     missing: list[bytes] = field(default_factory=list)  # prefix blocks that it is computing for everyone
+
+    @property
+    def left(self) -> int:
+        return len(self.tokens) - self.done
+
+    def past_deadline(self, now: float) -> bool:
+        return self.request.deadline is not None and self.request.deadline <= now
 
     @property
     def in_prompt(self) -> bool:
         """Whether what is left to run was given, rather than just produced."""
-        return len(self.tokens) - self.done > 1 or not self.produced
+        return self.left > 1 or not self.produced
 
     def publish(self, pool: BlockPool) -> None:
         while (self.named + 1) * BLOCK <= self.done and self.named < len(self.blocks):
