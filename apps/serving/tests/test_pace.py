@@ -1,0 +1,57 @@
+"""The cost model against a machine whose costs are known."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+import pytest
+
+from serving.engine.pace import LEAST_ROWS, STRETCH, Pace, keys_before
+
+
+def run_prompt(pace: Pace, decode_rows: int, length: int, noise: float = 0.0) -> list[float]:
+    """Seconds of the steps that run a prompt of `length` beside `decode_rows`, on a machine with known costs."""
+    dice, steps, done = random.Random(1), [], 0
+    while done < length:
+        count = pace.budget(decode_rows, 128, 512).take(done, length - done)
+        assert count >= min(LEAST_ROWS, length - done)
+        keys = keys_before(done, count)
+        seconds = (0.02 + 0.0015 * decode_rows + 0.001 * count + 1e-6 * keys) * (1 + noise * dice.uniform(-1, 1))
+        pace.seen(decode_rows, count, keys, seconds)
+        steps.append(seconds)
+        done += count
+    return steps
+
+
+def warmed() -> Pace:
+    pace = Pace()
+    for _ in range(30):
+        pace.seen(15, 0, 0, 0.0425)
+    pace.seen(0, 200, keys_before(0, 200), 0.02 + 0.2 + 1e-6 * keys_before(0, 200))
+    return pace
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_a_long_prompt_beside_others_stays_within_the_stretch(noise: float) -> None:
+    steps = run_prompt(warmed(), 15, 2000, noise)
+    assert max(steps[3:]) < 1.25 * STRETCH * 0.0425 * (1 + noise)
+    assert statistics.median(steps) > 0.75 * STRETCH * 0.0425, "the prompt must use what it may"
+
+
+def test_rows_get_fewer_where_attention_looks_back_further() -> None:
+    pace = warmed()
+    run_prompt(pace, 15, 2000)
+    assert pace.budget(15, 128, 512).take(2000, 2000) < 0.7 * pace.budget(15, 128, 512).take(0, 2000)
+
+
+def test_one_stalled_step_does_not_widen_the_next() -> None:
+    pace = warmed()
+    before = pace.budget(15, 128, 512).seconds
+    pace.seen(15, 0, 0, 3.0)
+    assert pace.budget(15, 128, 512).seconds < 1.4 * before
+
+
+def test_unknown_costs_mean_the_configured_rows() -> None:
+    assert Pace().budget(8, 32, 512).take(0, 1000) == 24
+    assert Pace().budget(0, 32, 512).take(0, 1000) == 512
