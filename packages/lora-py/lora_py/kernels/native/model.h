@@ -49,9 +49,9 @@ class Model {
   Linear head;
 
   void pack(Linear& linear, const float* w, int64_t out, int64_t in) {
-    if (!s_.int8 || in % kGroup) return linear.pack_float(w, int(out), int(in));
-    linear.prepare_int8(int(out), int(in));
-    pool_.run(linear.panels(), [&](int p) { linear.pack_int8_panel(w, p); });
+    if (!s_.int8 || in % kGroup) return linear.pack_float(arena_, w, int(out), int(in));
+    linear.prepare(arena_, int(out), int(in), sixteen_levels(w, int(out), int(in)));
+    pool_.run(linear.units(), [&](int unit) { linear.pack(w, unit); });
   }
 
   void forward(const Step& step);
@@ -65,12 +65,13 @@ class Model {
   const float *cos_, *sin_, *embed_;
   std::vector<Layer> layers_;
   Pool pool_;
+  Arena arena_;
   std::vector<Attention> attention_;
   std::atomic<int> next_attention_{0};
 
   int capacity_ = 0;
   Buffer<float> x_, norm_, y_, wide_, low_;  // residual, linear input, linear output, second input, LoRA's h
-  Quantized q_;
+  Inputs inputs_;
   std::vector<const LoraModule*> table_;       // of each token: its layer's seven modules, or null
   std::vector<int> position_, chunk_of_;
   struct Tile {
