@@ -57,12 +57,21 @@ export type DatasetView = {
 /** `{column}` placeholders; `{{` and `}}` are literal braces. Rendered by core/datasets/template alone. */
 export const promptTemplate = z.string().min(1, "Write a prompt template.").max(20_000);
 
-export const previewTemplateInput = z.strictObject({
-  datasetId: z.uuid(),
+/** `template`: a prompt and its answer. `messages`: conversations. `text`: plain text. `preference`: two answers, one of them wanted. */
+export const dataKinds = ["template", "messages", "text", "preference"] as const;
+export type DataKind = (typeof dataKinds)[number];
+
+/** How a row becomes what the trainer reads. With conversations and plain text, the template is the playground's alone. */
+export const rowConfig = z.strictObject({
+  dataKind: z.enum(dataKinds).default("template"),
   promptTemplate,
-  targetColumn: z.string().min(1),
+  targetColumn: z.string().min(1), // the answer, the conversation, the text, or the answer that is wanted
+  rejectedColumn: z.string().min(1).nullable().default(null), // the answer that is not wanted
   promptFormat: z.enum(["raw", "chat"]).default("raw"),
 });
+export type RowConfig = z.infer<typeof rowConfig>;
+
+export const previewTemplateInput = rowConfig.extend({ datasetId: z.uuid() });
 export type PreviewTemplateInput = z.infer<typeof previewTemplateInput>;
 
 export const tokenLengths = z.strictObject({
@@ -75,6 +84,6 @@ export const tokenLengths = z.strictObject({
 export type TokenLengths = z.infer<typeof tokenLengths>;
 /** Token lengths are of prompt + completion + EOS over the training split. */
 export type TemplatePreview = {
-  examples: { prompt: string; completion: string; tokens: number }[];
+  examples: { prompt: string; completion: string; rejected: string | null; tokens: number }[];
   lengths: TokenLengths;
 };

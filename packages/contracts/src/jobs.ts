@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { promptTemplate } from "./datasets.ts";
+import { rowConfig } from "./datasets.ts";
 import { displayName, slug } from "./names.ts";
 
 export const jobStatuses = [
@@ -17,6 +17,9 @@ export const finishedJobStatuses: readonly JobStatus[] = ["succeeded", "failed",
 export const loraModules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export const schedulers = ["cosine", "linear", "constant"] as const;
 export const optimizers = ["adamw", "adam", "sgd", "lion"] as const;
+/** DPO and ORPO learn from preferences, SFT from everything else. */
+export const methods = ["sft", "dpo", "orpo"] as const;
+export const quantizations = ["none", "nf4", "int8"] as const;
 export const promptFormats = ["raw", "chat"] as const;
 export type PromptFormat = (typeof promptFormats)[number];
 
@@ -43,6 +46,9 @@ export const hyperparameters = z.strictObject({
   scheduler: z.enum(schedulers).default("cosine"),
   warmupRatio: z.number().min(0).max(0.5).default(0.03),
   optimizer: z.enum(optimizers).default("adamw"),
+  method: z.enum(methods).default("sft"),
+  beta: z.number().positive().max(100).default(0.1), // of DPO and ORPO: how far the adapter may go from the base
+  quantization: z.enum(quantizations).default("none"), // how the frozen base is kept while it trains
   neftuneAlpha: z.number().min(0).max(100).default(0), // noise on the embeddings; 0: none
   weightDecay: z.number().min(0).max(1).default(0),
   maxGradNorm: z.number().positive().max(1000).default(1),
@@ -59,13 +65,7 @@ export const hyperparameters = z.strictObject({
 export type Hyperparameters = z.infer<typeof hyperparameters>;
 
 /** What a run is made from; stored on the job row and on the adapter version it makes. */
-export const jobConfig = z.strictObject({
-  baseModel: z.string().min(1),
-  promptTemplate,
-  targetColumn: z.string().min(1),
-  promptFormat: z.enum(promptFormats).default("raw"),
-  hyperparameters,
-});
+export const jobConfig = rowConfig.extend({ baseModel: z.string().min(1), hyperparameters });
 export type JobConfig = z.infer<typeof jobConfig>;
 
 export const createJobInput = z.strictObject({

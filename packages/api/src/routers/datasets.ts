@@ -1,7 +1,7 @@
 import { previewTemplateInput, uploadDatasetInput } from "@grove/contracts/datasets";
 import { byId } from "@grove/contracts/pages";
+import { previewTemplate } from "@grove/core/datasets/preview";
 import { deleteDataset, getDataset, listDatasets } from "@grove/core/datasets/read";
-import { previewTemplate } from "@grove/core/datasets/template";
 import { uploadDataset } from "@grove/core/datasets/upload-dataset";
 import { z } from "zod";
 import { listInput, orgProcedure, orThrow, router } from "../trpc.ts";

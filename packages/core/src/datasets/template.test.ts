@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bytesOf, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
-import { checkTemplate, previewTemplate, renderTemplate, templateColumns } from "./template.ts";
+import { previewTemplate } from "./preview.ts";
+import { checkTemplate, renderTemplate, templateColumns } from "./template.ts";
 import { loadTokenCounter } from "./tokens.ts";
 import { uploadDataset } from "./upload-dataset.ts";
 
@@ -43,11 +44,12 @@ test("token counts are those of the trainer, raw and chat, byte for byte", async
   ] as const;
   const script = `
 import json, sys, pathlib
-from trainer.data import encoder
+from trainer.encode import encoder
+from trainer.rows import Completion
 base = pathlib.Path(sys.argv[1])
 config = json.loads((base / "config.json").read_text())
 rows = json.load(sys.stdin)
-counts = {f: [encoder(base, config, f)(p, c).length for p, c in rows] for f in sys.argv[2:]}
+counts = {f: [encoder(base, config, f).encode(Completion(p, c)).length for p, c in rows] for f in sys.argv[2:]}
 print(json.dumps(counts))`;
   const { python, baseModel } = world.services.settings;
   const counter = await loadTokenCounter(baseModel.path);
@@ -61,7 +63,13 @@ print(json.dumps(counts))`;
 
 test("a preview shows the first rows and the lengths of all training rows", async () => {
   const dataset = await readyDataset(world, "sums.jsonl", sums());
-  const input = { datasetId: dataset.id, promptTemplate: "{sum} =", targetColumn: "answer" };
+  const input = {
+    datasetId: dataset.id,
+    dataKind: "template",
+    promptTemplate: "{sum} =",
+    targetColumn: "answer",
+    rejectedColumn: null,
+  } as const;
   const raw = await previewTemplate(world.ctx, { ...input, promptFormat: "raw" });
   expect(raw).toMatchObject({
     ok: true,
@@ -94,6 +102,8 @@ test("above 20,000 rows an even sample is measured and says so; meanwhile others
     datasetId: dataset.id,
     promptTemplate: "{q}?",
     targetColumn: "a",
+    rejectedColumn: null,
+    dataKind: "template",
     promptFormat: "raw",
   });
   clearInterval(watch);

@@ -1,18 +1,9 @@
-import { datasetProfile, type PreviewTemplateInput, type Split, type TemplatePreview } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import type { Dataset } from "@grove/db";
-import type { OrgCtx, Services } from "../context.ts";
-import { measureTraining } from "./measure.ts";
-import { findDataset } from "./read.ts";
-import { readRows } from "./rows.ts";
 import { closest } from "./text.ts";
 
 type Part = { text: string } | { column: string };
 export type TemplateProblem = "config_invalid" | "template_column_missing" | "target_column_missing";
-export type Rendered = { index: number; prompt: string; completion: string };
-export type RenderConfig = { promptTemplate: string; targetColumn: string };
-
-const EXAMPLES = 3;
+export type TemplateConfig = { promptTemplate: string; targetColumn: string };
 
 /** `{column}` with `{{` and `}}` for braces. The renderer of the preview, the training file, the playground and the evaluation. */
 export function renderTemplate(template: string, values: Record<string, string>): string {
@@ -29,7 +20,7 @@ export function templateColumns(template: string): string[] {
 }
 
 /** Everything that can be wrong with a template and a target before any row is read. */
-export function checkTemplate(config: RenderConfig, columns: string[]): Result<null, TemplateProblem> {
+export function checkTemplate(config: TemplateConfig, columns: string[]): Result<null, TemplateProblem> {
   const field = "promptTemplate";
   const parts = parseTemplate(config.promptTemplate);
   if (!parts.ok) return parts;
@@ -60,70 +51,6 @@ export function checkTemplate(config: RenderConfig, columns: string[]): Result<n
       { field },
     );
   return ok(null);
-}
-
-/** Prompt and completion of each row of a split; the config has been checked. */
-export async function* renderRows(
-  services: Pick<Services, "storage">,
-  dataset: Pick<Dataset, "id" | "profile">,
-  config: RenderConfig,
-  split: Split,
-): AsyncGenerator<Rendered> {
-  const parts = parseTemplate(config.promptTemplate);
-  if (!parts.ok) throw new Error(parts.message);
-  for await (const { index, values } of readRows(services, dataset, { split })) {
-    yield { index, prompt: renderParts(parts.value, values), completion: values[config.targetColumn] ?? "" };
-  }
-}
-
-export async function previewTemplate(
-  ctx: OrgCtx,
-  input: PreviewTemplateInput,
-): Promise<Result<TemplatePreview, TemplateProblem | "dataset_not_found" | "dataset_not_ready">> {
-  const dataset = await findReadyDataset(ctx, input.datasetId);
-  if (!dataset.ok) return dataset;
-  const checked = checkTemplate(input, columnNames(dataset.value));
-  if (!checked.ok) return checked;
-  const measured = await measureTraining(ctx, {
-    key: [dataset.value.id, input.promptFormat, input.promptTemplate, input.targetColumn],
-    rows: trainingRows(dataset.value),
-    promptFormat: input.promptFormat,
-    examples: () => renderRows(ctx, dataset.value, input, "train"),
-  });
-  if (!measured.ok) return measured;
-  const examples: TemplatePreview["examples"] = [];
-  for await (const { prompt, completion } of renderRows(ctx, dataset.value, input, "train")) {
-    if (examples.length === EXAMPLES) break;
-    examples.push({ prompt, completion, tokens: measured.value.count(prompt, completion) });
-  }
-  return ok({ examples, lengths: measured.value.lengths });
-}
-
-export async function findReadyDataset(
-  ctx: OrgCtx,
-  id: string,
-): Promise<Result<Dataset, "dataset_not_found" | "dataset_not_ready">> {
-  const dataset = await findDataset(ctx, id);
-  if (!dataset.ok) return dataset;
-  if (dataset.value.status === "ready") return dataset;
-  const why =
-    dataset.value.status === "failed"
-      ? `could not be read: ${dataset.value.errorMessage ?? ""} Upload a corrected file.`
-      : "is still being read. Try again in a moment.";
-  return fail("dataset_not_ready", `The data set "${dataset.value.name}" ${why}`, { field: "datasetId" });
-}
-
-export function columnNames(dataset: Pick<Dataset, "profile">): string[] {
-  return datasetProfile.parse(dataset.profile).columns.map((column) => column.name);
-}
-
-export function trainingRows(dataset: Pick<Dataset, "profile">): number {
-  return datasetProfile.parse(dataset.profile).splitRows.train;
-}
-
-function known(wrong: string, columns: string[]): string {
-  const near = closest(wrong, columns);
-  return `Its columns are ${columns.map((name) => `"${name}"`).join(", ")}.${near === null ? "" : ` Did you mean "${near}"?`}`;
 }
 
 function renderParts(parts: Part[], values: Record<string, string>): string {
@@ -171,4 +98,10 @@ function unbalanced(template: string, at: number, what: string): Result<never, "
     `In the prompt template, the brace on line ${line} ("${template.slice(at, at + 20)}") ${what}. Literal braces are written {{ and }}.`,
     { field: "promptTemplate" },
   );
+}
+
+/** The columns there are, and the one that was probably meant. */
+export function known(wrong: string, columns: string[]): string {
+  const near = closest(wrong, columns);
+  return `Its columns are ${columns.map((name) => `"${name}"`).join(", ")}.${near === null ? "" : ` Did you mean "${near}"?`}`;
 }

@@ -19,6 +19,7 @@ type CreateEvalError =
   | "dataset_too_small"
   | "template_column_missing"
   | "target_column_missing"
+  | "config_invalid"
   | "idempotency_conflict"
   | "eval_not_found";
 
@@ -28,6 +29,13 @@ type Subject = { versionId: string; config: JobConfig; trainedOn: string };
 export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<Result<EvalView, CreateEvalError>> {
   const subject = await findSubject(ctx, input.adapterId);
   if (!subject.ok) return subject;
+  const { dataKind } = subject.value.config;
+  if (dataKind === "messages" || dataKind === "text")
+    return fail(
+      "config_invalid",
+      `An evaluation compares answers with a column of right ones; ${input.adapterId} learnt from ${dataKind === "text" ? "plain text" : "conversations"}, which have none. Its validation loss says how well it fits.`,
+      { field: "adapterId" },
+    );
   const dataset = await findDataset(ctx, input.datasetId ?? subject.value.trainedOn);
   if (!dataset.ok) return dataset;
   const held = heldOut(dataset.value, subject.value.config, input);

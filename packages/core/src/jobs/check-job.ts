@@ -3,7 +3,9 @@ import { fail, ok, type Result } from "@grove/contracts/errors";
 import type { CreateJobInput, JobConfig } from "@grove/contracts/jobs";
 import type { Dataset } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
-import { checkTemplate, columnNames, findReadyDataset, type TemplateProblem } from "../datasets/template.ts";
+import { checkRows } from "../datasets/examples.ts";
+import { findReadyDataset } from "../datasets/preview.ts";
+import type { TemplateProblem } from "../datasets/template.ts";
 
 export type JobProblem =
   | "dataset_not_found"
@@ -26,8 +28,10 @@ export async function checkJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
       `The base model "${config.baseModel}" is not installed here. This installation has "${base}".`,
       { field: "config.baseModel" },
     );
-  const template = checkTemplate(config, columnNames(found.value));
+  const template = checkRows(config, datasetProfile.parse(found.value.profile).columns);
   if (!template.ok) return { ...template, field: `config.${template.field ?? "promptTemplate"}` };
+  const method = checkMethod(config);
+  if (!method.ok) return method;
   const enough = checkSize(found.value, config);
   if (!enough.ok) return enough;
   const repository = await ctx.db.repository.findUnique({
@@ -41,6 +45,24 @@ export async function checkJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
     );
   }
   return found;
+}
+
+function checkMethod({ dataKind, hyperparameters }: JobConfig): Result<null, "config_invalid"> {
+  const { method, neftuneAlpha } = hyperparameters;
+  const isPreference = dataKind === "preference";
+  if (isPreference === (method === "sft"))
+    return fail(
+      "config_invalid",
+      isPreference
+        ? "Preferences are learnt with the method dpo or orpo."
+        : `The method ${method} learns from preferences: choose a column with the answers that are not wanted.`,
+      { field: isPreference ? "config.hyperparameters.method" : "config.dataKind" },
+    );
+  if (method !== "sft" && neftuneAlpha > 0)
+    return fail("config_invalid", "NEFTune's noise does not go with preferences: set it to 0.", {
+      field: "config.hyperparameters.neftuneAlpha",
+    });
+  return ok(null);
 }
 
 function checkSize(dataset: Dataset, config: JobConfig): Result<null, "dataset_too_small"> {

@@ -12,6 +12,7 @@ export class LudwigDraft {
   baseModel: string | null = null;
   template: string | null = null;
   task: string | null = null;
+  rejectedColumn = "rejected"; // as in Ludwig
   adapterSeen = false;
   trainerSeen = false;
   batch = { rows: null as number | null, accumulated: 1, whole: null as number | null };
@@ -88,6 +89,7 @@ export class LudwigDraft {
       promptTemplate: template.replaceAll("{__task__}", task),
       targetColumn: output?.name ?? "",
       promptFormat: "raw",
+      ...(this.#knobs.method === undefined ? {} : { dataKind: "preference", rejectedColumn: this.rejectedColumn }),
       hyperparameters: { ...this.#knobs, ...this.#batchSize(), ...this.#maxLength() },
     };
   }

@@ -102,15 +102,19 @@ export const ludwigRules: Rule = keys({
     { kind: "take", take: (value, draft) => adapterType(value, draft) },
   ),
   trainer: trainerRule,
-  quantization: take((value, draft) => {
-    if (value === null) return;
-    if (typeof value !== "object" || Array.isArray(value)) return "quantization must be a list of keys.";
-    const unknown = Object.keys(value).find((name) => !quantizationKeys.includes(name));
-    if (unknown !== undefined)
-      return `Unknown key "${unknown}" under quantization. Known there: ${quantizationKeys.join(", ")}.`;
-    draft.note(
-      "quantization is left out: the base is trained against in full precision, which is no worse for the adapter.",
-    );
+  quantization: keys({
+    backend: only(["bitsandbytes"], "the base is quantized as bitsandbytes does it."),
+    bits: take((value, draft, path) => {
+      if (value !== 4 && value !== 8) return "quantization.bits must be 4 or 8.";
+      draft.set("quantization", value === 4 ? "nf4" : "int8", path);
+    }),
+    mode: only([null], "the base is quantized once, before training."),
+    qat: only([false], "the base is quantized once, before training."),
+    bnb_4bit_quant_type: only(["nf4"], "four bits are NF4."),
+    bnb_4bit_use_double_quant: only([true], "four bits are quantized twice."),
+    bnb_4bit_compute_dtype: ignore, // the trainer computes in what the machine multiplies fastest
+    llm_int8_threshold: ignore,
+    llm_int8_has_fp16_weight: only([false], "eight-bit weights are kept in eight bits."),
   }),
   generation: take((value, draft) => {
     if (value === null) return;
@@ -132,17 +136,6 @@ export const ludwigRules: Rule = keys({
   ludwig_version: ignore,
 });
 
-const quantizationKeys = [
-  "backend",
-  "mode",
-  "qat",
-  "bits",
-  "llm_int8_threshold",
-  "llm_int8_has_fp16_weight",
-  "bnb_4bit_compute_dtype",
-  "bnb_4bit_use_double_quant",
-  "bnb_4bit_quant_type",
-];
 const otherAdapters = [
   "adalora",
   "ia3",

@@ -3,15 +3,28 @@ import type { LudwigDraft } from "./ludwig-draft.ts";
 import { ignore, integer, keys, number, only, type Rule, take } from "./ludwig-rule.ts";
 
 const MOST_EPOCHS = 1000;
-const otherTrainers = ["none", "dpo", "kto", "orpo", "grpo"];
+const otherTrainers = ["none", "kto", "grpo"];
 
 export const trainerRule: Rule = keys({
   type: take((value, draft) => {
     draft.trainerSeen = true;
     if (value === "finetune") return;
+    if (value === "dpo" || value === "orpo") {
+      draft.set("method", value, ["trainer", "type"]);
+      return;
+    }
     if (otherTrainers.includes(String(value)))
-      return `The trainer type ${String(value)} is not supported here: only finetune is.`;
-    return `trainer.type must be finetune, not ${JSON.stringify(value)}.`;
+      return `The trainer type ${String(value)} is not supported here: only finetune, dpo and orpo are.`;
+    return `trainer.type must be finetune, dpo or orpo, not ${JSON.stringify(value)}.`;
+  }),
+  dpo_beta: take(number("beta")),
+  dpo_loss_type: only(["sigmoid"], "the plain loss of DPO is used."),
+  dpo_label_smoothing: only([0], "the plain loss of DPO is used."),
+  orpo_beta: take(number("beta")),
+  rejected_column: take((value, draft, path) => {
+    if (typeof value !== "string" || value === "") return "trainer.rejected_column must be the name of a column.";
+    draft.rejectedColumn = value;
+    draft.from("rejectedColumn", path);
   }),
   epochs: take((value, draft, path) => {
     if (typeof value !== "number") return "trainer.epochs must be a number.";

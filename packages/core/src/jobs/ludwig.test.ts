@@ -84,10 +84,11 @@ test("the published LoRA Land configuration is taken over with its base replaced
         maxLength: 1196,
         evaluateEverySteps: 100,
         checkpointEverySteps: 1000,
+        quantization: "nf4",
       },
     },
   });
-  expect(parsed.ok && parsed.notes.join("\n")).toMatch(/train_steps: 40000[\s\S]*quantization is left out/);
+  expect(parsed.ok && parsed.notes.join("\n")).toContain("train_steps: 40000");
 });
 
 test("what is absent takes Grove's defaults", async () => {
@@ -98,6 +99,21 @@ test("what is absent takes Grove's defaults", async () => {
     ok: true,
     config: { promptTemplate: "{text}", hyperparameters: hyperparameters.parse({}) },
   });
+});
+
+test("DPO takes its pairs from the target and the rejected column, and says where that is missing", async () => {
+  const trainer = (rejected: string) => `${start}adapter: lora\ntrainer:\n  type: dpo\n  dpo_beta: 0.2\n${rejected}`;
+  expect(await parse(trainer("  rejected_column: split\n"))).toMatchObject({
+    ok: true,
+    config: {
+      dataKind: "preference",
+      targetColumn: "intent",
+      rejectedColumn: "split",
+      hyperparameters: { method: "dpo", beta: 0.2 },
+    },
+  });
+  const missing = { key: "trainer.type", message: expect.stringContaining('no column "rejected"') };
+  expect(await parse(trainer(""))).toMatchObject({ ok: false, problems: [missing] });
 });
 
 test("rsLoRA, NEFTune and another optimizer are taken over", async () => {
@@ -146,11 +162,11 @@ test.each([
   ["another adapter type", `${start}adapter:\n  type: ia3\n`, "adapter.type", 6, 9, "ia3 is not supported"],
   [
     "another trainer type",
-    `${start}adapter: lora\ntrainer: {type: dpo}\n`,
+    `${start}adapter: lora\ntrainer: {type: kto}\n`,
     "trainer.type",
     6,
     17,
-    "dpo is not supported",
+    "kto is not supported",
   ],
   ["no adapter", `${start}adapter: null\n`, "adapter", 5, 10, "never|Without an adapter"],
   [

@@ -3,7 +3,8 @@ import { jobConfig, type LudwigProblem, type ParsedLudwig, type ParseLudwigInput
 import type { Dataset } from "@grove/db";
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit, type YAMLMap } from "yaml";
 import type { OrgCtx } from "../context.ts";
-import { checkTemplate, columnNames, findReadyDataset } from "../datasets/template.ts";
+import { checkRows } from "../datasets/examples.ts";
+import { columnNames, findReadyDataset } from "../datasets/preview.ts";
 import { closest } from "../datasets/text.ts";
 import { LudwigDraft } from "./ludwig-draft.ts";
 import { ludwigRules, type Rule } from "./ludwig-rules.ts";
@@ -111,12 +112,9 @@ class Reader {
       }
       return this.#refused();
     }
-    const checked = checkTemplate(parsed.data, columnNames(this.#dataset));
+    const checked = checkRows(parsed.data, datasetProfile.parse(this.#dataset.profile).columns);
     if (!checked.ok) {
-      const key =
-        checked.code === "target_column_missing"
-          ? this.#draft.keyOf("targetColumn")
-          : this.#draft.keyOf("promptTemplate");
+      const key = this.#draft.keyOf(checked.field ?? "promptTemplate") || this.#draft.keyOf("method");
       return this.#refusedWith(this.#draft.placeOf(key), key, checked.message);
     }
     return { ok: true, config: parsed.data, notes: this.#draft.notes() };

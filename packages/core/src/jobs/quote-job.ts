@@ -11,8 +11,9 @@ import { trainerQuote } from "@grove/contracts/trainer";
 import type { Dataset, Quote } from "@grove/db";
 import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
+import { renderRows } from "../datasets/examples.ts";
 import { measureTraining } from "../datasets/measure.ts";
-import { renderRows, trainingRows } from "../datasets/template.ts";
+import { measureKey, trainingRows } from "../datasets/preview.ts";
 import { prices, priceTraining } from "../usage/prices.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
 import { trainingTokens } from "./estimate.ts";
@@ -37,15 +38,14 @@ export async function estimateTokens(
   dataset: Dataset,
   config: JobConfig,
 ): Promise<Result<number, "config_invalid">> {
-  const { promptFormat, promptTemplate, targetColumn, hyperparameters } = config;
   const measured = await measureTraining(ctx, {
-    key: [dataset.id, promptFormat, promptTemplate, targetColumn],
+    key: measureKey(dataset.id, config),
     rows: trainingRows(dataset),
-    promptFormat,
+    promptFormat: config.promptFormat,
     examples: () => renderRows(ctx, dataset, config, "train"),
   });
   if (!measured.ok) return { ...measured, field: "config.promptFormat" };
-  return ok(trainingTokens(measured.value, hyperparameters));
+  return ok(trainingTokens(measured.value, config.hyperparameters));
 }
 
 /** Tokens that the trainer quoted for this data set and configuration; null where it was not asked, or not in time. */

@@ -223,6 +223,44 @@ test("a quote that the trainer cannot give says why", async () => {
   expect(quote).toMatchObject({ value: { status: "failed", message, exact: null } });
 }, 60_000);
 
+const kinds = Array.from({ length: 24 }, (_, i) => {
+  const [sum, good] = [`${i % 7} + ${i % 5}`, String((i % 7) + (i % 5))];
+  const messages = [
+    { role: "user", content: `${sum}?` },
+    { role: "assistant", content: good },
+  ];
+  return { sum, good, bad: "99", messages, split: i < 20 ? "train" : "validation" };
+});
+
+test.each([
+  [
+    "conversations",
+    { dataKind: "messages", promptTemplate: "{message}", targetColumn: "messages", promptFormat: "chat" },
+    {},
+  ],
+  ["plain text", { dataKind: "text", promptTemplate: "{text}", targetColumn: "sum" }, {}],
+  [
+    "preferences, by DPO, over a base in four bits",
+    { dataKind: "preference", promptTemplate: "{sum} =", targetColumn: "good", rejectedColumn: "bad" },
+    { method: "dpo", quantization: "nf4" },
+  ],
+])(
+  "%s are trained on and published",
+  async (_name, rows, change) => {
+    const of = await readyDataset(world, "kinds.jsonl", kinds.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const hyperparameters = { epochs: 1, batchSize: 8, rank: 2, ...change };
+    const config = { baseModel: "tiny", hyperparameters, ...rows };
+    const job = await created(createJobInput.parse({ datasetId: of.id, repository: "kinds", config }));
+    await runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
+    expect(await read(job.id)).toMatchObject({
+      status: "succeeded",
+      error: null,
+      result: { costMicroUsd: expect.any(BigInt) },
+    });
+  },
+  60_000,
+);
+
 /** The other trainings of this test file have nothing to do with these two. */
 function pair(world: TestWorld): { trainers: Trainers; start: (job: JobView, attempt?: number) => Promise<unknown> } {
   const trainers = new Trainers({ python: world.services.settings.python, most: 2 });

@@ -10,7 +10,7 @@ import type { TrainerGroupSpec, TrainerSpec } from "@grove/contracts/trainer";
 import type { Dataset } from "@grove/db";
 import { z } from "zod";
 import type { CoreSettings, Services } from "../context.ts";
-import { type Rendered, renderRows } from "../datasets/template.ts";
+import { type Rendered, renderRows } from "../datasets/examples.ts";
 
 /** What one job leaves on this machine while it runs. A later attempt finds the checkpoints of the one before. */
 export type WorkFolder = { path: string; specFile: string; output: string; checkpoints: string; trainerFile: string };
@@ -77,10 +77,10 @@ async function writeExamples(path: string, rows: AsyncIterable<Rendered>, check:
   const done = finished(file);
   done.catch(() => undefined); // seen below, where it is awaited
   let answered = 0;
-  for await (const { prompt, completion } of rows) {
+  for await (const { row, completion } of rows) {
     check();
     if (completion.trim() !== "") answered++;
-    if (!file.write(`${JSON.stringify({ prompt, completion })}\n`)) await Promise.race([once(file, "drain"), done]);
+    if (!file.write(`${JSON.stringify(row)}\n`)) await Promise.race([once(file, "drain"), done]);
   }
   file.end();
   await done;
@@ -129,7 +129,11 @@ function toSpec(
       seed: knobs.seed,
       optimizer: knobs.optimizer,
       neftune_alpha: knobs.neftuneAlpha,
+      method: knobs.method,
+      beta: knobs.beta,
     },
+    data_kind: job.config.dataKind === "template" ? "completion" : job.config.dataKind,
+    quantization: knobs.quantization === "none" ? null : { bits: knobs.quantization === "nf4" ? 4 : 8 },
     device: "auto",
   };
 }

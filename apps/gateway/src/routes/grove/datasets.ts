@@ -1,8 +1,8 @@
 import { previewTemplateInput } from "@grove/contracts/datasets";
 import { byId, pageInput } from "@grove/contracts/pages";
 import type { Services } from "@grove/core/context";
+import { previewTemplate } from "@grove/core/datasets/preview";
 import { deleteDataset, getDataset, listDatasets } from "@grove/core/datasets/read";
-import { previewTemplate } from "@grove/core/datasets/template";
 import { Hono } from "hono";
 import type { GatewayEnv } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";

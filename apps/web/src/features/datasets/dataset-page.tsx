@@ -18,10 +18,10 @@ import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { ColumnTable } from "./column-table";
 import { isMoving } from "./datasets-page";
-import { guessTemplate } from "./guess-template";
 import { SampleTable } from "./sample-table";
-import { TemplateEditor, type TemplateValues } from "./template-editor";
+import { TemplateEditor } from "./template-editor";
 import { LiveTemplatePreview } from "./template-preview";
+import { guessKind, startTemplate, type TemplateValues } from "./template-values";
 
 export function DatasetPage({ id }: { id: string }) {
   const trpc = useTRPC();
@@ -132,16 +132,16 @@ function Profile({ dataset, profile }: { dataset: DatasetView; profile: DatasetP
 }
 
 function TemplateTrial({ dataset, profile }: { dataset: DatasetView; profile: DatasetProfile }) {
-  const [values, setValues] = useState<TemplateValues>(() => ({ ...guessTemplate(profile), promptFormat: "raw" }));
+  const [values, setValues] = useState<TemplateValues>(() => startTemplate(profile, guessKind(profile)));
   return (
     <div className="grid items-start gap-5 lg:grid-cols-2">
       <Card>
         <CardHeader title="Try a template" hint="Nothing is saved here; a job keeps its own." />
         <CardBody>
           <TemplateEditor
-            columns={profile.columns}
+            profile={profile}
             values={values}
-            errors={{ promptTemplate: null, targetColumn: null }}
+            errors={{ promptTemplate: null, targetColumn: null, rejectedColumn: null }}
             onChange={setValues}
           />
         </CardBody>

@@ -61,6 +61,7 @@ function PreviewView({ preview }: { preview: TemplatePreview }) {
             <pre className="max-h-64 overflow-auto bg-sunken px-3.5 py-3 font-mono text-[12.5px] leading-relaxed break-words whitespace-pre-wrap">
               {example.prompt}
               <mark className="rounded bg-accent-soft px-0.5 font-medium text-accent-text">{example.completion}</mark>
+              {example.rejected === null ? null : <del className="block pt-2 text-faint">{example.rejected}</del>}
             </pre>
             <p className="border-t border-line px-3.5 py-1.5 text-right text-xs text-faint tabular-nums">
               {count(example.tokens)} tokens

@@ -1,9 +1,16 @@
 "use client";
-import { loraModules, optimizers, schedulers } from "@grove/contracts/jobs";
+import { loraModules, optimizers, quantizations, schedulers } from "@grove/contracts/jobs";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Field, Input, Select } from "@grove/ui/field";
 import { ChevronRight } from "lucide-react";
-import { advancedFields, type JobDraft, mainFields, type NumberField, type NumberFieldSpec } from "./job-draft";
+import {
+  advancedFields,
+  type JobDraft,
+  mainFields,
+  methodFor,
+  type NumberField,
+  type NumberFieldSpec,
+} from "./job-draft";
 
 type Props = { draft: JobDraft; problemOf: (key: string) => string | null; onChange: (draft: JobDraft) => void };
 
@@ -44,6 +51,22 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
               value={choices.scheduler}
               onChange={(scheduler) => choose({ scheduler })}
             />
+            <ChoiceField
+              label="Base while training"
+              hint="nf4 is QLoRA: less memory, a little slower."
+              options={quantizations}
+              value={choices.quantization}
+              onChange={(quantization) => choose({ quantization })}
+            />
+            {draft.template.dataKind === "preference" ? (
+              <ChoiceField
+                label="Method"
+                hint="DPO compares with the base, ORPO needs no comparison."
+                options={["dpo", "orpo"]}
+                value={methodFor(draft)}
+                onChange={(method) => choose({ method })}
+              />
+            ) : null}
             <ChoiceField
               label="Optimizer"
               hint="adamw suits nearly everything."

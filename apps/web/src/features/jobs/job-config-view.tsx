@@ -3,6 +3,13 @@ import { Facts } from "@grove/ui/card";
 import { duration } from "@/features/shared/format";
 import { TemplateText } from "@/features/shared/template-text";
 
+const kindNames: Record<JobConfig["dataKind"], string> = {
+  template: "prompt and answer",
+  messages: "conversations",
+  text: "plain text",
+  preference: "preferences",
+};
+
 /** What a run was made from; the same on a job and on the adapter that it made. */
 export function JobConfigView({ config }: { config: JobConfig }) {
   const h = config.hyperparameters;
@@ -16,7 +23,14 @@ export function JobConfigView({ config }: { config: JobConfig }) {
         <Facts
           items={[
             { label: "Base model", value: config.baseModel },
-            { label: "Target column", value: config.targetColumn },
+            { label: "The rows are", value: kindNames[config.dataKind] },
+            {
+              label: "Target column",
+              value:
+                config.rejectedColumn === null
+                  ? config.targetColumn
+                  : `${config.targetColumn} over ${config.rejectedColumn}`,
+            },
             { label: "Prompt format", value: config.promptFormat === "raw" ? "as written" : "chat turn" },
             {
               label: "Rank, alpha",
@@ -40,6 +54,8 @@ export function JobConfigView({ config }: { config: JobConfig }) {
                   .join(", ") || "none",
             },
             { label: "Learning rate", value: `${h.learningRate}, ${h.scheduler}` },
+            ...(h.method === "sft" ? [] : [{ label: "Method", value: `${h.method.toUpperCase()}, beta ${h.beta}` }]),
+            ...(h.quantization === "none" ? [] : [{ label: "Base while training", value: h.quantization }]),
             {
               label: "Optimizer",
               value: h.neftuneAlpha > 0 ? `${h.optimizer}, NEFTune ${h.neftuneAlpha}` : h.optimizer,

@@ -5,11 +5,11 @@ import {
   hyperparameters,
   type JobConfig,
 } from "@grove/contracts/jobs";
-import type { TemplateValues } from "@/features/datasets/template-editor";
+import { emptyTemplate, type TemplateValues } from "../datasets/template-values";
 import { readable } from "../shared/readable";
 
 /** Numbers as they are typed; an empty text is null where null has a meaning. */
-type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora";
+type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora" | "method" | "quantization";
 export type NumberField = Exclude<keyof Hyperparameters, Choice>;
 export type JobDraft = {
   datasetId: string;
@@ -40,6 +40,7 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
     batchSize: textOf(h.batchSize),
     learningRate: textOf(h.learningRate),
     warmupRatio: textOf(h.warmupRatio),
+    beta: textOf(h.beta),
     neftuneAlpha: textOf(h.neftuneAlpha),
     weightDecay: textOf(h.weightDecay),
     maxGradNorm: textOf(h.maxGradNorm),
@@ -51,8 +52,9 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
   };
 }
 
-function choicesOf({ targetModules, scheduler, optimizer, useRslora }: Hyperparameters): JobDraft["choices"] {
-  return { targetModules, scheduler, optimizer, useRslora };
+function choicesOf(h: Hyperparameters): JobDraft["choices"] {
+  const { targetModules, scheduler, optimizer, useRslora, method, quantization } = h;
+  return { targetModules, scheduler, optimizer, useRslora, method, quantization };
 }
 
 export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
@@ -60,7 +62,7 @@ export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
     datasetId,
     repository: "",
     baseModel,
-    template: { promptTemplate: "", targetColumn: "", promptFormat: "raw" },
+    template: emptyTemplate,
     numbers: numbersOf(defaults),
     choices: choicesOf(defaults),
   };
@@ -68,11 +70,11 @@ export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
 
 /** The form filled from a configuration, be it Ludwig's or an earlier job's. */
 export function withConfig(draft: JobDraft, config: JobConfig): JobDraft {
-  const { baseModel, promptTemplate, targetColumn, promptFormat, hyperparameters: h } = config;
+  const { baseModel, hyperparameters: h, ...template } = config;
   return {
     ...draft,
     baseModel,
-    template: { promptTemplate, targetColumn, promptFormat },
+    template,
     numbers: numbersOf(h),
     choices: choicesOf(h),
   };
@@ -84,6 +86,12 @@ function numberOf(field: NumberField, text: string): number | null | undefined {
   return Number(trimmed);
 }
 
+/** Preferences have methods of their own; a choice that does not go with the data gives way to the usual one. */
+export function methodFor({ template, choices }: Pick<JobDraft, "template" | "choices">): Hyperparameters["method"] {
+  if (template.dataKind !== "preference") return "sft";
+  return choices.method === "sft" ? "dpo" : choices.method;
+}
+
 export function checkDraft(draft: JobDraft): CheckedDraft {
   const typed = Object.fromEntries(numberEntries(draft.numbers).map(([field, text]) => [field, numberOf(field, text)]));
   const parsed = createJobInput.safeParse({
@@ -92,7 +100,7 @@ export function checkDraft(draft: JobDraft): CheckedDraft {
     config: {
       baseModel: draft.baseModel,
       ...draft.template,
-      hyperparameters: { ...typed, ...draft.choices },
+      hyperparameters: { ...typed, ...draft.choices, method: methodFor(draft) },
     },
   });
   if (parsed.success) return { ok: true, input: parsed.data };
@@ -121,6 +129,7 @@ export const advancedFields: readonly NumberFieldSpec[] = [
   { key: "warmupRatio", label: "Warm-up", hint: "Share of the steps, 0 to 0.5." },
   { key: "weightDecay", label: "Weight decay", hint: "0 to 1." },
   { key: "neftuneAlpha", label: "NEFTune noise", hint: "On the embeddings; 5 is usual, 0 is none." },
+  { key: "beta", label: "Beta", hint: "Of DPO and ORPO; lower goes further from the base." },
   { key: "maxGradNorm", label: "Gradient clip", hint: "Largest norm of the gradient." },
   { key: "earlyStoppingPatience", label: "Early stopping", hint: "Checks without progress.", placeholder: "off" },
   { key: "evaluateEverySteps", label: "Validate every", hint: "Steps; 0: about eight times." },

@@ -10,9 +10,9 @@ import { Tabs } from "@grove/ui/tabs";
 import { useMutation } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
-import { guessTemplate } from "@/features/datasets/guess-template";
 import { TemplateEditor } from "@/features/datasets/template-editor";
 import { LiveTemplatePreview } from "@/features/datasets/template-preview";
+import { guessKind, startTemplate } from "@/features/datasets/template-values";
 import { failureOf } from "@/features/shared/failure";
 import { plural } from "@/features/shared/format";
 import { useTRPC } from "@/features/shared/trpc";
@@ -27,7 +27,8 @@ type JobFormProps = { datasets: DatasetView[]; first: DatasetView; baseModels: B
 
 function draftFor(dataset: DatasetView, baseModel: string): JobDraft {
   const draft = emptyDraft(dataset.id, baseModel);
-  const template = dataset.profile === null ? draft.template : { ...draft.template, ...guessTemplate(dataset.profile) };
+  const { profile } = dataset;
+  const template = profile === null ? draft.template : startTemplate(profile, guessKind(profile));
   return { ...draft, repository: toSlug(dataset.name), template };
 }
 
@@ -129,15 +130,18 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
                   <Card>
                     <CardHeader title="Prompt" />
                     <CardBody>
-                      <TemplateEditor
-                        columns={columns}
-                        values={draft.template}
-                        errors={{
-                          promptTemplate: problemOf("config.promptTemplate"),
-                          targetColumn: problemOf("config.targetColumn"),
-                        }}
-                        onChange={(template) => setDraft({ ...draft, template })}
-                      />
+                      {dataset.profile === null ? null : (
+                        <TemplateEditor
+                          profile={dataset.profile}
+                          values={draft.template}
+                          errors={{
+                            promptTemplate: problemOf("config.promptTemplate"),
+                            targetColumn: problemOf("config.targetColumn"),
+                            rejectedColumn: problemOf("config.rejectedColumn"),
+                          }}
+                          onChange={(template) => setDraft({ ...draft, template })}
+                        />
+                      )}
                     </CardBody>
                   </Card>
                   <HyperparameterFields
