@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
+from lora_py.peft_files import CONFIG_LIMIT, WEIGHTS_FILE
+
 from serving.adapters.identity import AdapterFailure
 
 RETRY_PAUSES_S = (0.2, 0.8)
@@ -29,17 +31,19 @@ class FetchLimits:
 class Sink:
     """A file on its way to disk. Refuses what is too large, and gives up on what takes too long however it trickles."""
 
-    def __init__(self, file: BinaryIO, adapter_id: str, limits: FetchLimits, deadline: float) -> None:
+    def __init__(self, file: BinaryIO, adapter_id: str, name: str, limits: FetchLimits, deadline: float) -> None:
         self._file = file
         self._adapter_id = adapter_id
+        self._name = name
         self._limits = limits
+        self._max_bytes = limits.max_bytes if name == WEIGHTS_FILE else min(limits.max_bytes, CONFIG_LIMIT)
         self._deadline = deadline
         self._size = 0
 
     def write(self, block: bytes) -> int:
         self._size += len(block)
-        if self._size > self._limits.max_bytes:
-            raise AdapterFailure(f"adapter {self._adapter_id} is larger than {self._limits.max_bytes} bytes")
+        if self._size > self._max_bytes:
+            raise AdapterFailure(f"{self._name} of adapter {self._adapter_id} is larger than {self._max_bytes} bytes")
         if time.monotonic() > self._deadline:
             raise Unreachable(f"fetching adapter {self._adapter_id} took over {self._limits.total_s:g} s")
         return self._file.write(block)

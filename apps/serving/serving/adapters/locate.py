@@ -168,7 +168,7 @@ class Locator:
                 self._record(ref).state = "fetching"
 
             def download(name: str, file: BinaryIO) -> None:
-                source.download(ref.id, stamp, name, Sink(file, ref.id, limits, deadline))
+                source.download(ref.id, stamp, name, Sink(file, ref.id, name, limits, deadline))
 
             sha256 = with_retries(lambda: self._store.fetch(ref.id, None, download), deadline)
             self._store.set_alias(alias, sha256)

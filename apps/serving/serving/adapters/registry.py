@@ -180,7 +180,7 @@ class Registry:
         deadline = time.monotonic() + limits.total_s
 
         def download(name: str, file: BinaryIO) -> None:
-            sink = Sink(file, ref.id, limits, deadline)
+            sink = Sink(file, ref.id, name, limits, deadline)
             if ref.source in self._origins.remote:
                 self.locator.download(ref, name, sink)
             elif self._origins.gateway is None:
