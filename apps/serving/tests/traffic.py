@@ -1,8 +1,8 @@
 """Random traffic on an engine, every answer held against the oracle as soon as it ends.
 
 A step may bring a request (greedy or sampled, with a shared or an own beginning, scored, penalized, asked before so
-that drafts are made and often right, urgent, with a deadline), a client that leaves, new weights under an old name, or an
-adapter thrown out of its slot.
+that drafts are made and often right, urgent, with a deadline), a client that leaves, new weights under an old name, or
+an adapter thrown out of its slot.
 """
 
 from __future__ import annotations
