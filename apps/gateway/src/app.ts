@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { fail } from "@grove/contracts/errors";
 import type { Services } from "@grove/core/context";
+import { adapterBucket } from "@grove/core/serving/pbase";
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
@@ -11,6 +12,8 @@ import { groveRoutes } from "./routes/grove/routes.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { internalAdapterRoutes } from "./routes/internal/adapters.ts";
 import { openAiRoutes } from "./routes/openai/routes.ts";
+import { bucketRoutes } from "./routes/pbase/bucket.ts";
+import { repoRoutes } from "./routes/pbase/repos.ts";
 import { deploymentRoutes } from "./routes/predibase/deployments.ts";
 
 const MAX_PROMPT_BYTES = 16 * 1024 * 1024; // serving's own limit
@@ -41,6 +44,8 @@ export function createApp(services: Services, options: AppOptions): Hono<Gateway
   app.route("/:tenant/deployments/v2/llms/:model", deploymentRoutes(services));
   app.use("/api/v1/*", authenticate(services, "grove"));
   app.route("/api/v1", groveRoutes(services));
+  app.route("/v2/repos", repoRoutes(services));
+  app.route(`/${adapterBucket}`, bucketRoutes(services));
   app.route("/internal/adapters", internalAdapterRoutes(services));
   app.notFound((c) =>
     failureResponse("grove", fail("route_not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 200)} here.`)),

@@ -8,6 +8,7 @@ import { StreamMeter, type Tokens, tokensOfAnswer } from "./meter.ts";
 import { upstreamOf } from "./upstreams/choose.ts";
 import {
   adapterLabel,
+  type Counted,
   type PromptRequest,
   type Upstream,
   type UpstreamAnswer,
@@ -112,10 +113,9 @@ async function counted(
   meter: StreamMeter,
 ): Promise<Tokens | null> {
   if (meter.exact) return meter.exact;
-  const count = (text: string, format: RoadRequest["promptFormat"]) =>
-    upstream.countTokens(ctx, text, format).catch(() => null);
+  const count = (text: string, what: Counted) => upstream.countTokens(ctx, text, what).catch(() => null);
   const prompt = meter.prompt ?? (await count(request.promptText, request.promptFormat));
-  const completion = meter.completion ?? (await count(meter.text, "raw"));
+  const completion = meter.completion ?? (await count(meter.text, "completion"));
   return prompt === null || completion === null ? null : { prompt, completion };
 }
 

@@ -1,7 +1,7 @@
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import type { OrgCtx } from "../../context.ts";
-import { loadTokenCounter } from "../../datasets/tokens.ts";
 import type { Route } from "../authorize.ts";
+import { countWithBase } from "./count.ts";
 import { bearer, callServer, isHealthy, traceOf } from "./http.ts";
 import { identityHeaders } from "./native-answer.ts";
 import { readNative, unsupported } from "./native-parameters.ts";
@@ -98,9 +98,9 @@ export function openAiUpstream(setting: SettingOf<"openai">, base: { id: string;
       return ok(Response.json({ error: "unhealthy", error_type: "healthcheck" }, { status: 503 }));
     },
 
-    async countTokens(_ctx, text, format) {
-      if (setting.countTokens === "refuse" || format === "messages") return null;
-      return (await loadTokenCounter(base.path)).countPrompt(text, format);
+    async countTokens(_ctx, text, what) {
+      if (setting.countTokens === "refuse") return null;
+      return countWithBase(base.path, text, what);
     },
 
     adapters: async () => ok(null),

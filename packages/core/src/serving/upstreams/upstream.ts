@@ -39,10 +39,11 @@ export interface Upstream {
   ask(ctx: OrgCtx, question: Question, signal: AbortSignal): Asked<Response>;
   healthy(signal: AbortSignal): Promise<boolean>;
   /** Null where nobody can know it exactly. */
-  countTokens(ctx: OrgCtx, text: string, format: PromptRequest["promptFormat"]): Promise<number | null>;
+  countTokens(ctx: OrgCtx, text: string, what: Counted): Promise<number | null>;
   /** This organisation's adapters in its memory; null where the server does not tell. */
   adapters(ctx: OrgCtx, signal: AbortSignal): Asked<ServedAdapterView[] | null>;
 }
+export type Counted = PromptRequest["promptFormat"] | "completion";
 export type Question = { path: "/info" | "/health" } | { path: "/tokenize"; body: unknown };
 
 /** `org/repository/version@sha256`: a name that can't come to mean other weights, nor another organisation's. */

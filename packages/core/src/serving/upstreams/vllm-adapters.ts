@@ -29,7 +29,7 @@ export class VllmAdapters {
   }
 
   /** The name to prompt. A load that is under way is waited for by all who need it, and outlives a caller that leaves. */
-  async ensure(ctx: OrgCtx, adapter: RoutedAdapter): Asked<string> {
+  async ensure(ctx: OrgCtx, adapter: Pick<RoutedAdapter, "id" | "sha256">): Asked<string> {
     const folder = this.#setting.adapterFolder;
     if (folder === undefined) {
       return unsupported(

@@ -2,7 +2,7 @@ import { ok } from "@grove/contracts/errors";
 import type { ServedAdapterView } from "@grove/contracts/serving";
 import { z } from "zod";
 import type { OrgCtx } from "../../context.ts";
-import { loadTokenCounter } from "../../datasets/tokens.ts";
+import { countWithBase } from "./count.ts";
 import { bearer, isHealthy } from "./http.ts";
 import { identityHeaders } from "./native-answer.ts";
 import { unsupported } from "./native-parameters.ts";
@@ -41,9 +41,8 @@ export function vllmUpstream(setting: SettingOf<"vllm">, base: { id: string; pat
       return ok(Response.json({ model_id: base.id, max_total_tokens: length, max_input_length: length && length - 1 }));
     },
 
-    async countTokens(_ctx, text, format) {
-      if (format === "messages") return null;
-      return (await loadTokenCounter(base.path)).countPrompt(text, format);
+    async countTokens(_ctx, text, what) {
+      return countWithBase(base.path, text, what);
     },
 
     async adapters(ctx: OrgCtx, signal: AbortSignal): Asked<ServedAdapterView[] | null> {
