@@ -158,6 +158,37 @@ def test_states_are_listed_by_tenant(served: Served) -> None:
     assert served.http.get("/adapters").json()["adapters"] == []
 
 
+def test_a_token_sees_its_own_tenants_adapters_and_nobody_elses(served: Served, tmp_path: Path) -> None:
+    write_lora(tmp_path / "lora", 72, modules=("q_proj", "v_proj"))
+    served.gateway.adapters["b", "theirs/1"] = tmp_path / "lora"
+    assert served.generate(adapter_id="theirs/1", token="pb_b").status_code == 200
+    assert served.generate(adapter_id="all-4/1").status_code == 200
+
+    def seen(**headers: str) -> dict[str, dict]:
+        return {a["id"]: a for a in served.http.get("/adapters", headers=headers).json()["adapters"]}
+
+    theirs = seen(authorization="Bearer pb_b")
+    assert theirs["theirs/1"]["target_modules"] == ["q_proj", "v_proj"] and theirs["theirs/1"]["tenant"] == "b"
+    assert {a["tenant"] for a in theirs.values()} == {"b"}
+    mine = seen(authorization="Bearer pb_a")
+    assert "all-4/1" in mine and "theirs/1" not in mine
+    assert seen() == {} == seen(authorization="Bearer guess")
+    assert {"all-4/1", "theirs/1"} <= seen(authorization=f"Bearer {SECRET}").keys()
+
+
+def test_the_gateway_pins_and_users_do_not(served: Served, tmp_path: Path) -> None:
+    sha = write_lora(tmp_path / "lora", 73)
+    publish(served, tmp_path / "lora", "pinned")
+    body = {"adapter_id": "pinned/1", "pin": True}
+    trusted = {"authorization": f"Bearer {SECRET}", "x-grove-tenant": "a", "x-grove-adapter": f"pinned/1@{sha}"}
+    refused = served.http.post("/adapters/load", json=body, headers={"authorization": "Bearer pb_a"})
+    assert refused.status_code == 422 and "pin" in refused.json()["error"]
+    assert served.http.post("/adapters/load", json=body, headers=trusted).json()["pinned"] is True
+    assert served.http.post("/adapters/unload", json=body, headers=trusted).json() == {"unloaded": True}
+    listed = served.http.get("/adapters", headers=trusted).json()["adapters"]
+    assert next(a for a in listed if a["id"] == "pinned/1")["pinned"] is False
+
+
 def test_load_and_unload_by_hand(served: Served, tmp_path: Path) -> None:
     write_lora(tmp_path / "lora", 71)
     publish(served, tmp_path / "lora", "by-hand")

@@ -28,6 +28,7 @@ from serving.adapters.store import DiskStore
 
 log = logging.getLogger("serving.adapters")
 RECHECK_S = 30.0
+STEADY_TRIES = 3
 LOCAL_THREADS = 4
 REMOTE_THREADS, REMOTE_THREADS_PER_TENANT = 16, 4
 KEPT = 1_000
@@ -134,12 +135,17 @@ class Locator:
         future.set_result(found)
 
     def _look_local(self, ref: AdapterRef) -> Located:
-        began = time.monotonic()
-        stamp = self._origins.local.stamp(ref.id)
+        began, local = time.monotonic(), self._origins.local
         known = self._known.get(("local", ref.id))
-        if known is not None and known.stamp == stamp:
-            return known
-        sha256, config, weights, form = self.read_local(ref.id)
+        for _ in range(STEADY_TRIES):
+            stamp = local.stamp(ref.id)
+            if known is not None and known.stamp == stamp:
+                return known
+            sha256, config, weights, form = self.read_local(ref.id)
+            if local.stamp(ref.id) == stamp:
+                break
+        else:  # the two files may be of two versions
+            raise AdapterFailure(f"adapter {ref.id} keeps changing while it is read; replace its folder in one step")
         if not self._in_memory(sha256):
             made = self._loader.from_packed(ref.id, sha256)
             made = made or self._loader.from_bytes(ref.id, sha256, config, weights)
