@@ -45,7 +45,8 @@ export async function estimateTokens(
     examples: () => renderRows(ctx, dataset, config, "train"),
   });
   if (!measured.ok) return { ...measured, field: "config.promptFormat" };
-  return ok(trainingTokens(measured.value, config.hyperparameters));
+  const sides = config.dataKind === "preference" ? 2 : 1; // of a pair, both answers go through the base with their prompt
+  return ok(sides * trainingTokens(measured.value, config.hyperparameters));
 }
 
 /** Tokens that the trainer quoted for this data set and configuration; null where it was not asked, or not in time. */

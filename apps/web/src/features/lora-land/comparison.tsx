@@ -125,7 +125,8 @@ function ExampleChips({ adapter, columns, onChoose }: ExampleChipsProps) {
       staleTime: 300_000,
     }),
   );
-  const samples = dataset.data?.profile?.samples.slice(0, 6) ?? [];
+  const rows = dataset.data?.profile?.samples ?? [];
+  const samples = rows.filter((row) => columns.every((column) => Object.hasOwn(row, column))).slice(0, 6);
   if (samples.length === 0) return null;
   return (
     <fieldset aria-label="Example rows" className="flex min-w-0 flex-wrap gap-2">
