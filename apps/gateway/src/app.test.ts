@@ -75,6 +75,52 @@ describe("a slow, full or absent model server", () => {
     await slow.close();
   });
 
+  it("gets tools, priority, deadline and trace as the client sent them, and a tool call is billed", async () => {
+    const heard: unknown[] = [];
+    const call = { id: "call_1", type: "function", function: { name: "add", arguments: '{"a":1}' } };
+    const tools = [{ type: "function", function: { name: "add", parameters: { type: "object" } } }];
+    const caller = await behindServer(
+      createServer(async (request, response) => {
+        let text = "";
+        for await (const part of request) text += part;
+        heard.push({ ...JSON.parse(text), headers: request.headers });
+        const message = { role: "assistant", content: null, tool_calls: [call] };
+        const choices = [{ index: 0, message, finish_reason: "tool_calls" }];
+        const usage = { prompt_tokens: 20, completion_tokens: 7, total_tokens: 27 };
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ choices, usage }));
+      }),
+    );
+    const headers = {
+      "x-grove-priority": "low",
+      "x-grove-deadline-ms": "5000",
+      traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    };
+    const openai = new OpenAI({
+      apiKey: gateway.token,
+      baseURL: `${caller.url}/v1`,
+      maxRetries: 0,
+      defaultHeaders: headers,
+    });
+    const messages = [{ role: "user" as const, content: "x" }];
+    const answer = await openai.chat.completions.create({
+      model: "tiny",
+      messages,
+      tools: tools.map((t) => ({ ...t, type: "function" as const })),
+      tool_choice: "auto",
+    });
+    expect(answer.choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { tool_calls: [call] } });
+    expect(heard).toEqual([
+      expect.objectContaining({ tools, tool_choice: "auto", headers: expect.objectContaining(headers) }),
+    ]);
+    expect((await gateway.usage()).at(-1)).toMatchObject({ promptTokens: 20, completionTokens: 7 });
+    const first = openai.chat.completions.create(
+      { model: "tiny", messages },
+      { headers: { "x-grove-priority": "high" } },
+    );
+    await expect(first).rejects.toMatchObject({ status: 422, param: "x-grove-priority" });
+    await caller.close();
+  });
+
   it("is 429 with a time to wait, in the shape of each client", async () => {
     const full = await behind(429, { error: "Model is overloaded", error_type: "overloaded" });
     expect(await gateway.post(`${full.url}/acme/deployments/v2/llms/tiny/generate`, prompt)).toMatchObject({

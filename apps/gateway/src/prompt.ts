@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { fail, ok, type Result } from "@grove/contracts/errors";
 import type { PromptCall } from "@grove/core/serving/road";
 import type { GatewayContext } from "./context.ts";
 
@@ -23,10 +24,14 @@ export function passedHeaders(upstream: Headers): Headers {
   return headers;
 }
 
-const passedOn = ["x-grove-priority", "x-grove-deadline-ms", "traceparent"];
+const passedOn = ["x-grove-priority", "x-grove-deadline-ms", "traceparent", "tracestate"];
 
-/** What a client may tell serving about its prompt besides the body (contracts README §3). */
-export function passedOnHeaders(c: GatewayContext): Record<string, string> {
+/** What a client may tell serving about its prompt besides the body (contracts README §3). To go before others is not its to ask. */
+export function passedOnHeaders(c: GatewayContext): Result<Record<string, string>, "invalid_input"> {
   const entries = passedOn.map((name): [string, string | undefined] => [name, c.req.header(name)]);
-  return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
+  const given = Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
+  if (given["x-grove-priority"] !== "high") return ok(given);
+  return fail("invalid_input", "`x-grove-priority` is `normal` or `low` here: `high` is the dashboard's own.", {
+    field: "x-grove-priority",
+  });
 }

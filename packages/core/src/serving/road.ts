@@ -39,6 +39,13 @@ export type StreamedAnswer = {
 export type RoadError = UpstreamError;
 type OpenStream = Extract<UpstreamAnswer, { kind: "stream" }>;
 
+/** Somebody waits before the playground; nobody does before an evaluation. */
+const priorities: Record<UsageSource, Record<string, string>> = {
+  playground: { "x-grove-priority": "high" },
+  api: {},
+  evaluation: { "x-grove-priority": "low" },
+};
+
 /** The one road of a prompt after authorization: route, meter, settle. Answers of serving that refuse are passed on, unbilled. */
 export async function travel(
   ctx: OrgCtx,
@@ -47,7 +54,8 @@ export async function travel(
   signal: AbortSignal,
 ): Promise<Result<WholeAnswer | StreamedAnswer, RoadError>> {
   const upstream = upstreamOf(ctx.settings, request.route.baseModel);
-  const sent = await upstream.prompt(ctx, request, signal);
+  const passed = { ...priorities[call.source], ...request.passed };
+  const sent = await upstream.prompt(ctx, { ...request, passed }, signal);
   if (!sent.ok) return sent;
   const { status, headers } = sent.value;
   if (sent.value.kind === "stream") {

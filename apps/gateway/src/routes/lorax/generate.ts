@@ -20,6 +20,8 @@ export async function handleNative(c: GatewayContext, baseModel: string, form: N
   if (!request.ok) return failureResponse("lorax", request);
   const route = await authorizeRoute(c.var.ctx, baseModel, request.value.adapterIds);
   if (!route.ok) return failureResponse("lorax", route);
+  const passed = passedOnHeaders(c);
+  if (!passed.ok) return failureResponse("lorax", passed);
   const streamed = form === "stream" || (form === "root" && request.value.stream);
   const path = form === "root" ? "/" : streamed ? "/generate_stream" : "/generate";
   const toServing: RoadRequest = {
@@ -29,7 +31,7 @@ export async function handleNative(c: GatewayContext, baseModel: string, form: N
     route: route.value,
     promptText: request.value.inputs,
     promptFormat: request.value.parameters.apply_chat_template === true ? "chat" : "raw",
-    passed: passedOnHeaders(c),
+    passed: passed.value,
   };
   const abort = clientAbort(c);
   const answer = await travel(c.var.ctx, toServing, newPromptCall(), abort.signal);

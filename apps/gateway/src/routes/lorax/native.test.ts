@@ -179,6 +179,19 @@ describe("the published curl call", () => {
     });
   });
 
+  it.each(["/embed", "/classify", "/classify_batch"])(
+    "answers %s as a LoRAX whose model generates text",
+    async (path) => {
+      expect(await gateway.post(`${gateway.deployment}${path}`, { inputs: "x" })).toMatchObject({
+        status: 424,
+        json: { error: expect.stringContaining("does not support"), error_type: "generation" },
+      });
+      expect((await gateway.post(`${gateway.deployment}/v1/embeddings`, { input: "x", model: "tiny" })).status).toBe(
+        424,
+      );
+    },
+  );
+
   it("passes on /info, /health and /tokenize", async () => {
     expect((await gateway.send("GET", `${gateway.deployment}/info`)).json).toMatchObject({ model_id: "tiny" });
     expect((await gateway.send("GET", `${gateway.deployment}/health`)).status).toBe(200);

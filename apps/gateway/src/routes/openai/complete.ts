@@ -23,6 +23,8 @@ export async function handleOpenAi(c: GatewayContext, kind: OpenAiKind, baseMode
   if (!isBase && !adapterId.safeParse(model).success) return failureResponse("openai", unknownModel(model));
   const route = await authorizeRoute(c.var.ctx, baseModel, isBase ? [] : [model]);
   if (!route.ok) return failureResponse("openai", route);
+  const passed = passedOnHeaders(c);
+  if (!passed.ok) return failureResponse("openai", passed);
   const toServing = { ...passedOn, model: isBase ? baseModel : model };
   const abort = clientAbort(c);
   const answer = await travel(
@@ -34,7 +36,7 @@ export async function handleOpenAi(c: GatewayContext, kind: OpenAiKind, baseMode
       route: route.value,
       promptText,
       promptFormat: kind === "chat" ? "messages" : "raw",
-      passed: passedOnHeaders(c),
+      passed: passed.value,
     },
     newPromptCall(),
     abort.signal,

@@ -14,10 +14,17 @@ export function isSigned(request: Request, { accessKey, secretKey }: Credentials
   if (key !== accessKey || !time.startsWith(day) || !isRecent(time, now)) return false;
   const names = signed.split(";");
   if (!["host", "x-amz-date"].every((name) => names.includes(name))) return false;
+  return timingSafeEqual(signatureOf(request, names, region, secretKey), Buffer.from(signature, "hex"));
+}
+
+/** `names`: the headers that are signed, in lower case and sorted. */
+export function signatureOf(request: Request, names: string[], region: string, secretKey: string): Buffer {
+  const time = request.headers.get("x-amz-date") ?? "";
+  const day = time.slice(0, 8);
   const scope = `${day}/${region}/s3/aws4_request`;
   const text = ["AWS4-HMAC-SHA256", time, scope, sha256(canonical(request, names))].join("\n");
   const signing = [day, region, "s3", "aws4_request"].reduce<string | Buffer>(hmac, `AWS4${secretKey}`);
-  return timingSafeEqual(hmac(signing, text), Buffer.from(signature, "hex"));
+  return hmac(signing, text);
 }
 
 function canonical(request: Request, names: string[]): string {

@@ -5,7 +5,7 @@ import { Badge } from "@grove/ui/badge";
 import { Card, CardHeader, Facts } from "@grove/ui/card";
 import { CopyButton } from "@grove/ui/copy-button";
 import { Page, PageHeader } from "@grove/ui/page";
-import { EmptyState, LoadingPage } from "@grove/ui/states";
+import { EmptyState, LoadingPage, LoadingRows } from "@grove/ui/states";
 import { useQuery } from "@tanstack/react-query";
 import { Server } from "lucide-react";
 import Link from "next/link";
@@ -13,7 +13,10 @@ import { bytes, count, plural } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { QuickStart } from "./quick-start";
+import { ServedAdapters } from "./served-adapters";
 import { deploymentUrl } from "./snippets";
+
+const LOOK_MS = 5_000;
 
 type ServingPageProps = { gatewayUrl: string; tenant: string };
 
@@ -21,6 +24,7 @@ export function ServingPage({ gatewayUrl, tenant }: ServingPageProps) {
   const trpc = useTRPC();
   const models = useQuery(trpc.serving.baseModels.queryOptions());
   const adapters = useQuery(trpc.adapters.list.queryOptions());
+  const served = useQuery(trpc.serving.adapters.queryOptions(undefined, { refetchInterval: LOOK_MS }));
   return (
     <Page>
       <PageHeader
@@ -46,6 +50,12 @@ export function ServingPage({ gatewayUrl, tenant }: ServingPageProps) {
                     adapters={versions.filter((item) => item.baseModel === model.id)}
                   />
                 ))}
+                <Card>
+                  <CardHeader title="In the model server" hint="What it holds right now; looked at every 5 seconds" />
+                  <QueryView query={served} what="what the model server holds" loading={<LoadingRows rows={3} />}>
+                    {(view) => <ServedAdapters view={view} />}
+                  </QueryView>
+                </Card>
                 <QuickStart gatewayUrl={gatewayUrl} tenant={tenant} models={items} adapters={versions} />
               </>
             )}
