@@ -41,7 +41,7 @@ export function ServedAdapters({ view }: { view: ServedAdaptersView }) {
           <Th>Adapter</Th>
           <Th>State</Th>
           <Th align="right">Rank</Th>
-          <Th align="right">Size</Th>
+          <Th align="right">In memory</Th>
           <Th align="right">Requests</Th>
           <Th>Last use</Th>
         </>

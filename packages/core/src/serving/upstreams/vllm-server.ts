@@ -2,7 +2,7 @@ import { fail, ok } from "@grove/contracts/errors";
 import { z } from "zod";
 import type { OrgCtx } from "../../context.ts";
 import { refusalOf } from "../refusal.ts";
-import { bearer, callServer, readBody, traceOf } from "./http.ts";
+import { bearer, callServer, patienceMs, readBody, traceOf } from "./http.ts";
 import { unsupported } from "./native-parameters.ts";
 import type { SettingOf } from "./setting.ts";
 import type { Asked, PromptRequest } from "./upstream.ts";
@@ -70,9 +70,9 @@ export class VllmServer {
     return ok(tokenized.value.ids);
   }
 
-  async get(path: string, signal: AbortSignal): Asked<unknown> {
+  async get(path: string, signal: AbortSignal, patience = patienceMs): Asked<unknown> {
     const { url, apiKey } = this.setting;
-    const sent = await callServer(url, { method: "GET", path, headers: bearer(apiKey) }, signal);
+    const sent = await callServer(url, { method: "GET", path, headers: bearer(apiKey) }, signal, patience);
     if (!sent.ok) return sent;
     const body = await readBody(sent.value);
     return sent.value.ok ? ok(body) : refusalOf(sent.value.status, body);

@@ -46,7 +46,7 @@ export function vllmUpstream(setting: SettingOf<"vllm">, base: { id: string; pat
     },
 
     async adapters(ctx: OrgCtx, signal: AbortSignal): Asked<ServedAdapterView[] | null> {
-      const asked = await server.get("/v1/models", signal);
+      const asked = await server.get("/v1/models", signal, 0);
       if (!asked.ok) return asked;
       const names = modelList.safeParse(asked.value).data?.data.map((one) => one.id) ?? [];
       return ok(names.flatMap((name) => residentAs(ctx.orgSlug, name)));
