@@ -161,6 +161,7 @@ def test_each_request_leaves_one_line(seen: Seen) -> None:
     assert errors == [None] * 7 + ["validation", "generation", "validation", "generation", "bad_request", "validation"]
     assert seen.log[3]["finish"].count(",") == 1 and seen.log[4]["stream"] is True
     assert seen.log[12]["tenant"] is None
+    assert sums(seen, "grove_adapter_failures", "adapter", "err")["(unknown)", "generation"] == 1
 
 
 def test_each_request_is_one_span_under_the_callers_trace(seen: Seen) -> None:

@@ -100,15 +100,15 @@ class ServerContext:
 
     def counted_caller(self, request: Request) -> tuple[Caller, Hints]:
         """Who sent a counted request, and how urgent it is."""
-        caller, seen = self.caller(request), seen_of(request)
-        seen.tenant = caller.tenant
-        return caller, read_hints(request.headers, caller, seen.arrived)
+        caller = self.caller(request)
+        return caller, read_hints(request.headers, caller, seen_of(request).arrived)
 
     @asynccontextmanager
     async def adapters(
         self, request: Request, caller: Caller, ids: tuple[str, ...], source: str | None, deadline: float | None = None
     ) -> AsyncIterator[list[Loaded]]:
         seen = seen_of(request)
+        seen.named = bool(ids)
         refs: list[AdapterRef] = await self.access.resolve(caller, ids, source, request.headers.get("x-grove-adapter"))
         seen.refs, seen.tenant = tuple(refs), refs[0].tenant if refs else seen.tenant
         async with self.access.loaded(refs, deadline) as loaded:

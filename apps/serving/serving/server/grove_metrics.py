@@ -14,7 +14,7 @@ from serving.server.prometheus import Histogram, Metric, Value
 
 TOP_ADAPTERS = 100
 TOP_TENANTS = 50
-BASE, NOBODY = "(base)", "(none)"  # no adapter id or tenant has parentheses
+BASE, UNKNOWN, NOBODY = "(base)", "(unknown)", "(none)"  # no adapter id or tenant has parentheses
 STATES = ("fetching", "ready", "resident", "failed", "evicted")
 
 
@@ -73,7 +73,8 @@ class GroveMetrics:
 
     def ended(self, seen: Observation, outcome: Outcome) -> None:
         name = seen.tenant or NOBODY
-        adapter, tenant = self._adapters.note((name, seen.adapter or BASE)), self._tenants.note((name,))
+        used = seen.adapter or (UNKNOWN if seen.named else BASE)
+        adapter, tenant = self._adapters.note((name, used)), self._tenants.note((name,))
         for family, labels in ((self.by_adapter, adapter), (self.by_tenant, tenant)):
             if outcome.error is None:
                 family["requests"].add(1, **labels)

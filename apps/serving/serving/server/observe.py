@@ -23,7 +23,8 @@ class Observation:
     arrived: float  # monotonic seconds
     wall: float  # the same moment as seconds since 1970
     carrier: dict[str, str]  # traceparent and tracestate, where the caller sent them
-    tenant: str = ""
+    tenant: str
+    named: bool = False  # it asked for an adapter, allowed or not
     refs: tuple[AdapterRef, ...] = ()  # the adapters that it was allowed to use
     stream: bool = False
     asked: dict[str, int | float] = field(default_factory=dict)  # max_tokens, temperature, top_p, top_k, seed
@@ -84,9 +85,9 @@ class Observer:
         self._sinks = sinks
         self.in_flight = 0
 
-    def begin(self, request: Request) -> Observation:
+    def begin(self, request: Request, tenant: str) -> Observation:
         carrier = {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
-        seen = Observation(_request_id(request), request.url.path, time.monotonic(), time.time(), carrier)
+        seen = Observation(_request_id(request), request.url.path, time.monotonic(), time.time(), carrier, tenant)
         request.state.seen = seen
         self._begun()
         self.in_flight += 1

@@ -71,8 +71,9 @@ def guarded(shape: Shape, endpoint: Endpoint, counted: bool = True) -> Callable[
             response, _ = await _answer(shape, endpoint, request)
             _closing(response)
             return response
-        observer = context_of(request).observer
-        seen = observer.begin(request)
+        context = context_of(request)
+        observer = context.observer
+        seen = observer.begin(request, context.caller(request).tenant)
         response, error = await _answer(shape, endpoint, request)
         _closing(response)
         if isinstance(response, Response):

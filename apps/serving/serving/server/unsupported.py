@@ -7,14 +7,12 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.server.context import context_of
 from serving.server.errors import ApiError, generation
 from serving.server.fields import Fields, read_body
 
 
-def _refuse(request: Request, ability: str) -> NoReturn:
+def _refuse(ability: str) -> NoReturn:
     """LoRAX finds out in its shard, so the refusal is a failed generation."""
-    context_of(request).counted_caller(request)
     raise generation(f"Server error: Model does not support {ability}")
 
 
@@ -26,21 +24,21 @@ def _check_texts(body: Fields, name: str) -> None:
 
 async def embed(request: Request) -> Response:
     (await read_body(request)).required_text("inputs")
-    _refuse(request, "embeddings")
+    _refuse("embeddings")
 
 
 async def classify(request: Request) -> Response:
     (await read_body(request)).required_text("inputs")
-    _refuse(request, "classification")
+    _refuse("classification")
 
 
 async def classify_batch(request: Request) -> Response:
     _check_texts(await read_body(request), "inputs")
-    _refuse(request, "classification")
+    _refuse("classification")
 
 
 async def openai_embeddings(request: Request) -> Response:
     given = (await read_body(request)).data.get("input")
     if not isinstance(given, str | list):
         raise ApiError(400, "invalid_input", "Invalid input", "input")
-    _refuse(request, "embeddings")
+    _refuse("embeddings")
