@@ -11,6 +11,8 @@ import { type ErrorShape, failureResponse } from "./errors.ts";
 import { groveRoutes } from "./routes/grove/routes.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { internalAdapterRoutes } from "./routes/internal/adapters.ts";
+import { fileRoutes } from "./routes/openai/files.ts";
+import { fineTuningRoutes } from "./routes/openai/fine-tuning.ts";
 import { openAiRoutes } from "./routes/openai/routes.ts";
 import { bucketRoutes } from "./routes/pbase/bucket.ts";
 import { repoRoutes } from "./routes/pbase/repos.ts";
@@ -35,6 +37,12 @@ export function createApp(services: Services, options: AppOptions): Hono<Gateway
   // tokens travel in a header and never in a cookie, so another page's script gains nothing by asking
   app.use(cors({ origin: "*", allowMethods: ["GET", "POST", "DELETE"], exposeHeaders: ["*"] }));
   app.route("/", healthRoutes(services));
+  for (const family of ["/v1/files", "/v1/fine_tuning/jobs"]) {
+    app.use(family, authenticate(services, "openai"));
+    app.use(`${family}/*`, authenticate(services, "openai"));
+  }
+  app.route("/v1/files", fileRoutes()); // before the limit of a prompt's size
+  app.route("/v1/fine_tuning/jobs", fineTuningRoutes());
   app.use("/v1/*", promptLimit("openai"), authenticate(services, "openai"));
   app.route(
     "/v1",

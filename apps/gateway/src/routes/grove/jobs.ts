@@ -1,13 +1,17 @@
+import { datasetProfile } from "@grove/contracts/datasets";
 import { createJobInput, jobEventsInput, parseLudwigInput } from "@grove/contracts/jobs";
 import { byId, pageInput } from "@grove/contracts/pages";
 import { listCheckpoints } from "@grove/core/adapters/checkpoints";
 import type { Services } from "@grove/core/context";
+import { findReadyDataset } from "@grove/core/datasets/preview";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
 import { createJob } from "@grove/core/jobs/create-job";
+import { fromPredibase, predibaseConfig } from "@grove/core/jobs/doors/predibase";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
 import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { Hono } from "hono";
+import { z } from "zod";
 import type { GatewayEnv } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";
 import { jsonResponse, numbersIn, parseInput, readJson, resultResponse } from "../../json.ts";
@@ -42,6 +46,14 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
       line: first?.line,
     };
     return jsonResponse({ error, problems: parsed.problems }, 422);
+  });
+  app.post("/parse-predibase", async (c) => {
+    const input = await readJson(c, z.strictObject({ datasetId: z.uuid(), config: predibaseConfig }));
+    if (!input.ok) return failureResponse("grove", input);
+    const dataset = await findReadyDataset(c.var.ctx, input.value.datasetId);
+    if (!dataset.ok) return failureResponse("grove", dataset);
+    const config = fromPredibase(input.value.config, datasetProfile.parse(dataset.value.profile));
+    return config.ok ? jsonResponse({ config: config.value }) : failureResponse("grove", config);
   });
   app.get("/:id", async (c) => {
     const input = parseInput(byId, { id: c.req.param("id") });

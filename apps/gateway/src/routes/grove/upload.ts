@@ -1,12 +1,11 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type DatasetView, uploadDatasetInput } from "@grove/contracts/datasets";
+import { type DatasetView, type UploadDatasetInput, uploadDatasetInput } from "@grove/contracts/datasets";
 import { type ErrorCode, fail, type Result } from "@grove/contracts/errors";
 import { uploadDataset } from "@grove/core/datasets/upload-dataset";
 import busboy from "busboy";
 import type { GatewayContext } from "../../context.ts";
-import { failureResponse } from "../../errors.ts";
 import { numbersIn, parseInput, resultResponse } from "../../json.ts";
 
 type Uploaded = Result<DatasetView, ErrorCode>;
@@ -19,14 +18,26 @@ const NO_BODY = "Send the file: as a form with a part named file, or as the body
  * for an answer only when they are done, and lose it when the connection is cut under them.
  */
 export async function receiveDataset(c: GatewayContext): Promise<Response> {
-  if (c.req.raw.body === null) return failureResponse("grove", fail("malformed_request", NO_BODY));
+  return receive(c, toInput, (result) => resultResponse(result, 201));
+}
+
+type Given = Record<string, string>; // the form's fields or the query's, and `fileName`
+type ToInput = (given: Given) => Result<UploadDatasetInput, ErrorCode>;
+
+/** `answer` writes what came of it, in the shape of the route's family. */
+export async function receive(
+  c: GatewayContext,
+  read: ToInput,
+  answer: (result: Uploaded) => Response,
+): Promise<Response> {
+  if (c.req.raw.body === null) return answer(fail("malformed_request", NO_BODY));
   const body = new Body(c.req.raw.body);
   const type = c.req.header("content-type") ?? "";
   const isForm = /^multipart\/form-data/i.test(type);
   const result = isForm
-    ? await receiveForm(c, body.chunks(), type)
-    : await receiveFile(c, c.req.query(), body.chunks());
-  const response = resultResponse(result, 201);
+    ? await receiveForm(c, body.chunks(), type, read)
+    : await receiveFile(c, read(c.req.query()), body.chunks());
+  const response = answer(result);
   if (!result.ok && !(await body.drain())) response.headers.set("connection", "close");
   return response;
 }
@@ -65,18 +76,30 @@ class Body {
   }
 }
 
+function toInput(given: Given): Result<UploadDatasetInput, ErrorCode> {
+  const fileName = given.fileName ?? given.name ?? "";
+  const name = given.name ?? withoutExtension(fileName);
+  return parseInput(uploadDatasetInput, numbersIn({ ...given, name, fileName }, ["splitSeed"]));
+}
+
+export function withoutExtension(fileName: string): string {
+  return fileName.replace(/\.[^.]*$/, "");
+}
+
 async function receiveFile(
   c: GatewayContext,
-  given: Record<string, string>,
+  input: Result<UploadDatasetInput, ErrorCode>,
   body: AsyncIterable<Uint8Array>,
 ): Promise<Uploaded> {
-  const fileName = given.fileName ?? given.name ?? "";
-  const name = given.name ?? fileName.replace(/\.[^.]*$/, "");
-  const input = parseInput(uploadDatasetInput, numbersIn({ ...given, name, fileName }, ["splitSeed"]));
   return input.ok ? uploadDataset(c.var.ctx, input.value, body) : input;
 }
 
-async function receiveForm(c: GatewayContext, body: AsyncIterable<Uint8Array>, contentType: string): Promise<Uploaded> {
+async function receiveForm(
+  c: GatewayContext,
+  body: AsyncIterable<Uint8Array>,
+  contentType: string,
+  read: ToInput,
+): Promise<Uploaded> {
   const source = Readable.from(body);
   const fields: Record<string, string> = {};
   let upload: Promise<Uploaded> | null = null;
@@ -97,17 +120,17 @@ async function receiveForm(c: GatewayContext, body: AsyncIterable<Uint8Array>, c
     if (upload === null) fields[field] = value;
   });
   form.on("file", (_part, file, info) => {
-    upload = receiveFile(c, { ...fields, fileName: info.filename }, file).finally(() => file.resume());
+    upload = receiveFile(c, read({ ...fields, fileName: info.filename }), file).finally(() => file.resume());
     void upload.then((result) => {
       if (!result.ok) source.destroy(); // the answer is known: the rest need not be sent
     });
   });
-  const read = await pipeline(source, form).then(
+  const broken = await pipeline(source, form).then(
     () => null,
     (error: unknown) => (error instanceof Error ? error.message : String(error)),
   );
   if (upload !== null) return upload;
-  if (read !== null) return fail("malformed_request", `The form cannot be read: ${read}`);
+  if (broken !== null) return fail("malformed_request", `The form cannot be read: ${broken}`);
   return fail(
     "malformed_request",
     "The form has no file. Send one in a part named file, after the fields name and splitSeed.",
