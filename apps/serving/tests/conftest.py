@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is first imported, by whichever test that is
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ This file is the plain twin (torch, any device). `lora_py.kernels` has the nativ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "down": ("mlp.down_proj",),
 }
 MODULES: tuple[str, ...] = tuple(module for group in GROUPS.values() for module in group)
+Span = tuple[int, int, int]  # adapter slot, first row, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class PackedAdapter:
     rank: int
     pairs: Mapping[tuple[int, str], LoraPair]  # (layer, module)
     nbytes: int
-    table: Tensor  # [layers, modules, (address of a, address of b, rank)] for the native kernel
+    table: Tensor  # [layers, modules, (address of a, address of b, rank)] for the kernels, beside the weights
 
 
 def module_table(adapter: PackedAdapter) -> Tensor:
@@ -65,7 +66,10 @@ def pack_adapter(
         )
     nbytes = sum(t.numel() * t.element_size() for pair in pairs.values() for t in (pair.a, pair.b))
     return PackedAdapter(
-        max((pair.a.shape[0] for pair in pairs.values()), default=0), pairs, nbytes, _addresses(pairs, layers)
+        max((pair.a.shape[0] for pair in pairs.values()), default=0),
+        pairs,
+        nbytes,
+        _addresses(pairs, layers).to(device),
     )
 
 
@@ -84,7 +88,7 @@ class SlotTable:
         self.slots[slot] = adapter
 
 
-def group_rows(spans: Sequence[tuple[int, int, int]], device: torch.device) -> dict[int, Tensor]:
+def group_rows(spans: Sequence[Span], device: torch.device) -> dict[int, Tensor]:
     """(slot, start, count) spans -> the batch rows of each slot, base rows left out."""
     rows: dict[int, list[int]] = {}
     for slot, start, count in spans:
@@ -107,3 +111,13 @@ def add_lora(y: Tensor, x: Tensor, table: SlotTable, rows: Mapping[int, Tensor],
                 h = inputs @ pair.a.to(x.dtype).t()
                 y[indices, start:end] += h @ pair.b.to(x.dtype)
             start = end
+
+
+AddLora = Callable[[Tensor, Tensor, int, str], None]  # (y, x, layer, group): as `add_lora`
+PlanLora = Callable[[Sequence[Span], SlotTable, torch.device], AddLora]
+
+
+def plan_plain(spans: Sequence[Span], table: SlotTable, device: torch.device) -> AddLora:
+    """What one step needs to know of its rows, found once for all its layers."""
+    rows = group_rows(spans, device)
+    return lambda y, x, layer, group: add_lora(y, x, table, rows, layer, group)

@@ -40,10 +40,18 @@ class Logits:
 class KvCache:
     """Keys and values in blocks of 16 tokens; a sequence's block table says which are its own."""
 
-    def __init__(self, layers: int, kv_heads: int, head_dim: int, blocks: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        blocks: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         shape = (layers, blocks, kv_heads, BLOCK, head_dim)
-        self.keys: Tensor = torch.empty(shape, device=device)
-        self.values: Tensor = torch.empty(shape, device=device)
+        self.keys: Tensor = torch.empty(shape, device=device, dtype=dtype)
+        self.values: Tensor = torch.empty(shape, device=device, dtype=dtype)
         self.blocks = blocks
 
     def copy_block(self, source: int, target: int) -> None:

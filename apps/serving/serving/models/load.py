@@ -12,7 +12,8 @@ from serving.models.config import ModelConfig, ModelError
 from serving.models.native import NativeModel, supports
 from serving.models.weights import load_weights
 
-WEIGHTS = ("auto", "int8", "fp32", "torch")
+WEIGHTS = ("auto", "int8", "fp32", "torch", "bf16", "fp16")
+PLAIN_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
@@ -25,19 +26,27 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def plain_dtype(weights: str, device: torch.device) -> torch.dtype:
+    """What the torch model computes in: as asked for; by itself 16 bits on CUDA and float32 on a CPU."""
+    if weights == "auto" and device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return PLAIN_DTYPES.get(weights, torch.float32)
+
+
 def load_model(
     folder: Path, config: ModelConfig, device: torch.device, max_positions: int, weights: str, threads: int
 ) -> Model:
-    """`auto`: 8-bit weights in the native kernels where there is a compiler, fp32 in torch where there is none."""
+    """`auto`: on a CPU 8-bit weights in the native kernels where there is a compiler, fp32 in torch where there is
+    none; on CUDA 16-bit weights in torch."""
     if weights not in WEIGHTS:
         raise ModelError(f"--weights {weights}: use {', '.join(WEIGHTS)}")
     if threads:
         torch.set_num_threads(threads)
-    loaded = load_weights(folder, config, device)
-    if device.type == "cpu" and weights != "torch" and supports(config):
+    if device.type == "cpu" and weights in ("auto", "int8", "fp32") and supports(config):
         library = load_library()
         if library is not None:
+            loaded = load_weights(folder, config, device)
             return NativeModel(library, config, loaded, max_positions, weights != "fp32", threads)
     if weights == "int8":
         raise ModelError("--weights int8 needs the native kernels, and these need a C++ compiler and a CPU")
-    return TorchModel(config, loaded, max_positions)
+    return TorchModel(config, load_weights(folder, config, device, plain_dtype(weights, device)), max_positions)

@@ -31,6 +31,6 @@ def rope_tables(rope: RopeConfig, head_dim: int, positions: int) -> tuple[Tensor
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x: [tokens, heads, head_dim]; cos, sin: [tokens, 1, head_dim / 2]."""
+    """x: [tokens, heads, head_dim]; cos, sin: [tokens, 1, head_dim / 2], float32, in which the turn is computed."""
     a, b = x.chunk(2, -1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)

@@ -1,4 +1,4 @@
-"""safetensors files of a base model, as fused fp32 tensors ready for the forward pass."""
+"""safetensors files of a base model, as fused tensors of one dtype, ready for the forward pass."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class ModelWeights:
 class _Files:
     """Tensors by name over one or many safetensors files, read when asked for."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
         index = folder / "model.safetensors.index.json"
         if index.exists():
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -67,7 +67,7 @@ class _Files:
         tensor: Tensor = self.open[self.where[name]].get_tensor(name)
         if tuple(tensor.shape) != shape:
             raise ModelError(f"{name} has shape {tuple(tensor.shape)}, config.json says {shape}")
-        return tensor.to(device=self.device, dtype=torch.float32)
+        return tensor.to(device=self.device, dtype=self.dtype)
 
 
 def _layer(files: _Files, config: ModelConfig, index: int) -> LayerWeights:
@@ -97,8 +97,10 @@ def _layer(files: _Files, config: ModelConfig, index: int) -> LayerWeights:
     )
 
 
-def load_weights(folder: Path, config: ModelConfig, device: torch.device) -> ModelWeights:
-    files = _Files(folder, device)
+def load_weights(
+    folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype = torch.float32
+) -> ModelWeights:
+    files = _Files(folder, device, dtype)
     embed = files.read("model.embed_tokens.weight", config.vocab, config.hidden)
     if files.has("model.layers.0.self_attn.o_proj.bias") or files.has("model.layers.0.mlp.up_proj.bias"):
         raise ModelError("biases on o_proj or the MLP are not supported")

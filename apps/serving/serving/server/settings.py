@@ -85,7 +85,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("step-tokens", 512, int, "prompt tokens computed in one step")
     flag("mixed-step-tokens", 128, int, "the same while other requests are producing tokens")
     flag("preload", "", str, "adapter ids to load at start, comma-separated")
-    flag("weights", "auto", str, "base weights: auto, int8, fp32 (both native) or torch (plain, fp32)")
+    flag("weights", "auto", str, "base weights: auto, int8 or fp32 (native), torch (fp32), bf16 or fp16")
     flag("log-level", "info", str, "debug, info, warning or error")
     flag("log-format", "text", str, "text or json, one line for each request")
     flag("client-timeout-s", 30.0, float, "how long a client may take to send a request, or read nothing of a stream")
