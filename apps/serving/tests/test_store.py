@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 import pytest
 from lora_py.peft_files import adapter_sha256
-from rig import open_rig
+from rig import Rig, open_rig
 from tiny import write_lora
 
+from serving.adapters import registry
 from serving.adapters import store as store_module
 from serving.adapters.identity import AdapterFailure
 from serving.adapters.store import FILES, DiskStore
@@ -80,32 +81,47 @@ def test_damage_is_noticed_and_removed(tmp_path: Path, name: str) -> None:
     assert not store.has(sha)
 
 
-def test_a_damaged_adapter_is_fetched_again_and_a_damaged_block_packed_again(tmp_path: Path) -> None:
+def block_of(rig: Rig) -> Path:
+    """The packed block, once it has been written."""
+    until = time.monotonic() + 5
+    while not (found := list(rig.cache.glob("*.packed"))):
+        assert time.monotonic() < until, "no packed block was written"
+        time.sleep(0.01)
+    return found[0]
+
+
+@pytest.fixture
+def saved_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "SAVE_AFTER_S", 0.0)
+
+
+def test_a_damaged_block_is_packed_again_and_a_damaged_adapter_fetched_again(
+    tmp_path: Path, saved_at_once: None
+) -> None:
     with open_rig(tmp_path) as rig:
         ref = rig.publish("hurt", 1)
         rig.load(ref)
-        until = time.monotonic() + 5
-        while not (packed := list(rig.cache.glob("*.packed"))) and time.monotonic() < until:
-            time.sleep(0.01)
+        block = block_of(rig)
+        whole = block.read_bytes()
         rig.registry.unload(ref)
-        packed[0].write_bytes(packed[0].read_bytes()[:-3] + b"abc")
+        block.write_bytes(whole[:-3] + b"abc")
         rig.load(ref)
         assert len(rig.gateway.fetches) == 2
+        while not block.exists() or block.read_bytes() != whole:
+            time.sleep(0.01)
         rig.registry.unload(ref)
-        time.sleep(0.1)
-        packed[0].unlink()
+        block.unlink()
         weights = rig.cache / ref.sha256 / FILES[1]
         weights.write_bytes(weights.read_bytes()[:-3])
         rig.load(ref)
         assert len(rig.gateway.fetches) == 4
 
 
-def test_a_packed_block_saves_the_fetch_when_the_folder_is_gone(tmp_path: Path) -> None:
+def test_a_packed_block_saves_the_fetch_when_the_folder_is_gone(tmp_path: Path, saved_at_once: None) -> None:
     with open_rig(tmp_path) as rig:
         ref = rig.publish("packed", 1)
         rig.load(ref)
-        while not list(rig.cache.glob("*.packed")):
-            time.sleep(0.01)
+        block_of(rig)
         rig.registry.unload(ref)
         shutil.rmtree(rig.cache / ref.sha256)
         rig.load(ref)
@@ -153,6 +169,7 @@ def _churn(cache: Path, sources: Path, shas: list[str], seed: int, wrong: list[s
                 wrong.append(str(failure))
         elif found[1] != (sources / str(n % 4) / FILES[1]).read_bytes():
             wrong.append("bytes")
+    print(wrong[:3])
     os._exit(1 if wrong else 0)
 
 

@@ -31,6 +31,7 @@ log = logging.getLogger("serving.adapters")
 LOADERS = 4
 FETCHERS = 32
 FETCHERS_PER_TENANT = 8
+SAVE_AFTER_S = 0.5  # the packed block is written when the first token is likely to be out
 ROOM_S = 30.0  # how long an adapter waits for memory that others hold
 
 
@@ -60,6 +61,7 @@ class Registry:
         self._on_evict = on_evict
         self._lock = threading.Lock()
         self._loaders = ThreadPoolExecutor(LOADERS, thread_name_prefix="adapter-loader")
+        self._savers = ThreadPoolExecutor(1, thread_name_prefix="adapter-saver")
         self._fetchers = FairPool(FETCHERS, FETCHERS_PER_TENANT, "adapter-fetcher")
         self._memory = Memory(max_bytes)
         self._max_bytes = max_bytes
@@ -129,7 +131,8 @@ class Registry:
     def close(self) -> None:
         self._fetchers.close()
         self.locator.close()
-        self._loaders.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._loaders, self._savers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, load: _Load) -> None:
         if self._memory.full:
@@ -222,7 +225,7 @@ class Registry:
                 del self._loading[sha256]
             self._trim()
         load.future.set_result(adapter)
-        made.save()
+        self._savers.submit(_save_later, made, time.monotonic() + SAVE_AFTER_S)
 
     def _failed(self, load: _Load, error: Exception) -> None:
         ref = load.ref
@@ -253,6 +256,11 @@ class Registry:
         self._on_evict(sha256)
         for record in self._records.with_hash(sha256):
             record.state = "evicted"
+
+
+def _save_later(made: Made, when: float) -> None:
+    time.sleep(max(0.0, when - time.monotonic()))
+    made.save()
 
 
 def _done(adapter: EngineAdapter) -> Future[EngineAdapter]:

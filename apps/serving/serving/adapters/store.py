@@ -6,6 +6,7 @@ lock and removed under an exclusive one, so nobody loses it while reading; every
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -87,9 +88,8 @@ class DiskStore:
 
     def fetch(self, adapter_id: str, expected: str | None, download: Download) -> str:
         """Blocking. Downloads both files, checks the hash where one is expected, and returns it."""
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._root))
         try:
-            with locked(part, fcntl.LOCK_SH):
+            with self._part() as part:
                 for name in FILES:
                     with (part / name).open("wb") as file:
                         download(name, file)
@@ -99,17 +99,33 @@ class DiskStore:
                 self._publish(part, self._root / sha256)
         except OSError as error:
             raise AdapterFailure(f"adapter {adapter_id} could not be stored: {error}") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         self.trim(keep=sha256)
         return sha256
 
+    @contextmanager
+    def _part(self) -> Iterator[Path]:
+        """A new folder under our lock, gone afterwards unless it was renamed."""
+        while True:
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._root))
+            try:
+                with locked(part, fcntl.LOCK_SH) as ours:
+                    if not ours:  # a server that was starting took it for a dead one's
+                        continue
+                    yield part
+                    return
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
     def _publish(self, part: Path, folder: Path) -> None:
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another server was first, with the same bytes
-                raise
+        while True:
+            try:
+                part.rename(folder)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if folder.is_dir():  # another server was first, with the same bytes
+                    return
 
     def alias(self, key: str) -> str | None:
         """The hash that `set_alias` kept under this key, which must be a file name."""
