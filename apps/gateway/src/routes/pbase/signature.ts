@@ -11,7 +11,7 @@ export function isSigned(request: Request, { accessKey, secretKey }: Credentials
   const parts = header.exec(request.headers.get("authorization") ?? "");
   const [, key = "", day = "", region = "", signed = "", signature = ""] = parts ?? [];
   const time = request.headers.get("x-amz-date") ?? "";
-  if (key !== accessKey || !time.startsWith(day) || false) return false;
+  if (key !== accessKey || !time.startsWith(day) || !isRecent(time, now)) return false;
   const names = signed.split(";");
   if (!["host", "x-amz-date"].every((name) => names.includes(name))) return false;
   return timingSafeEqual(signatureOf(request, names, region, secretKey), Buffer.from(signature, "hex"));

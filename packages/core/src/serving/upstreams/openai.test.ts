@@ -98,6 +98,19 @@ describe("a server that speaks OpenAI's protocol", () => {
   });
 });
 
+it("ends a stream in which another model speaks, and that is free", async () => {
+  const chunk = (model: string) => ({ id: "1", created: 1, model, choices: [{ index: 0, text: "a" }], usage: null });
+  const server = await fakeServer((_heard, response) =>
+    sendEvents(response, [chunk("tuned"), chunk("tuned"), chunk("base"), chunk("tuned"), "[DONE]"]),
+  );
+  const setting = openAi(server.url, { adapters: { [`acme/mine/1@${on.sha256}`]: "tuned" } });
+  const call = on.newCall();
+  const chunks = await all(generateStream(on.ctxOf(setting), prompt({ adapterIds: ["mine/1"] }), call, forever));
+  expect(chunks.map((one) => one.type)).toEqual(["token", "error"]);
+  expect(await on.billed(call)).toEqual([]);
+  await server.close();
+});
+
 describe("a stream without counts", () => {
   async function withoutUsage(more: Partial<SettingOf<"openai">>) {
     const chunk = (text: string, finish_reason: string | null) => ({

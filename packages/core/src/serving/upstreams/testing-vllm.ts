@@ -3,11 +3,13 @@
 import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { z } from "zod";
-import type { LocalServer } from "../testing.ts";
 import type { SettingOf } from "./setting.ts";
-import { fakeServer, type Heard, sendEvents, sendJson } from "./testing.ts";
+import { fakeServer, sendEvents, sendJson } from "./testing.ts";
 
-export type FakeVllm = LocalServer & { heard: Heard[]; loaded: Map<string, string>; setting: SettingOf<"vllm"> };
+export type FakeVllm = Awaited<ReturnType<typeof fakeServer>> & {
+  loaded: Map<string, string>;
+  setting: SettingOf<"vllm">;
+};
 type Options = {
   answerAs?: string; // under another name than was asked for
   silentAfter?: number; // tokens of a stream that then neither goes on nor ends

@@ -20,8 +20,9 @@ export type Heard = {
 /** A server that writes down what it is asked. */
 export async function fakeServer(
   answer: (heard: Heard, response: ServerResponse) => void,
-): Promise<LocalServer & { heard: Heard[] }> {
+): Promise<LocalServer & { heard: Heard[]; cutOff: () => number }> {
   const heard: Heard[] = [];
+  let cutOff = 0; // answers that the other side did not wait for
   const server = await listen(
     createServer(async (request, response) => {
       let text = "";
@@ -29,10 +30,13 @@ export async function fakeServer(
       const body = text === "" ? {} : JSON.parse(text);
       const one = { method: request.method ?? "", path: request.url ?? "", headers: request.headers, body };
       heard.push(one);
+      response.once("close", () => {
+        if (!response.writableFinished) cutOff += 1;
+      });
       answer(one, response);
     }),
   );
-  return { ...server, heard };
+  return { ...server, heard, cutOff: () => cutOff };
 }
 
 export function sendJson(response: ServerResponse, body: unknown, status = 200, headers: Record<string, string> = {}) {

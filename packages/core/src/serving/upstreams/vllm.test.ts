@@ -95,6 +95,7 @@ describe("an adapter behind vLLM", () => {
       if (chunk.type === "token") break;
     }
     expect(await on.billed(left)).toEqual([[9, 2, false]]);
+    await expect.poll(endless.cutOff).toBe(1);
     await endless.close();
   });
 
