@@ -75,6 +75,17 @@ def test_eight_bits_stay_near_other_weights(base: Path) -> None:
     assert (ours - exact).pow(2).mean().sqrt() < 0.04 * exact.std()
 
 
+@pytest.mark.parametrize("window", [None, 24, 70])
+def test_eight_bit_logits_are_the_same_bits_however_a_prompt_is_cut(tmp_path: Path, window: int | None) -> None:
+    write_model(tmp_path, model_type="mistral", sliding_window=window, head_dim=32, num_attention_heads=6)
+    tokens = torch.randint(0, 256, (150,), generator=torch.Generator().manual_seed(3)).tolist()
+    model = model_at(tmp_path, "int8")
+    whole = logits_of(model, tokens, [150])
+    assert torch.equal(whole, logits_of(model, tokens, [17, 1, 1, 40, 4, 2, 33, 52]))
+    exact = logits_of(model_at(tmp_path, "fp32"), tokens, [150])
+    assert (whole - exact).pow(2).mean().sqrt() < 0.04 * exact.std()
+
+
 def test_unknown_family_and_rope_are_refused_by_name(tmp_path: Path) -> None:
     write_model(tmp_path / "a", model_type="gpt9")
     with pytest.raises(ModelError, match="gpt9"):

@@ -129,7 +129,8 @@ class NativeModel:
 
     def new_cache(self, blocks: int) -> KvCache:
         config = self.config
-        return KvCache(config.layers, config.kv_heads, config.head_dim, blocks, torch.device("cpu"))
+        dtype = torch.bfloat16 if self._library.grove_model_kv_bytes(self._model) == 2 else torch.float32
+        return KvCache(config.layers, config.kv_heads, config.head_dim, blocks, torch.device("cpu"), dtype)
 
     def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits:
         chunks = batch.chunks

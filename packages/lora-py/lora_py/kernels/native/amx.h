@@ -27,6 +27,16 @@ inline bool tiles_ready() {
 
 constexpr int kTileRows = 16, kTile = kTileRows * kGroup;  // rows of x in a tile; values in a tile
 
+// 32 floats as sums of two bf16 each, which leaves 16 bits of them.
+inline void split_bf16(f32x16 a, f32x16 b, uint16_t* high, uint16_t* low) {
+  const auto widen = [](__m256i v) { return (f32x16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16); };
+  const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+  a -= widen(_mm512_castsi512_si256(rounded));
+  b -= widen(_mm512_extracti64x4_epi64(rounded, 1));
+  _mm512_store_si512(high, rounded);
+  _mm512_store_si512(low, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+}
+
 // Rows of x as tiles lie: [row / 16][group of inputs][high, low][row % 16][32].
 struct TileInputs {
   Buffer<uint16_t> values;
@@ -41,18 +51,9 @@ struct TileInputs {
   void set_row(const float* x, int row, int width) {
     const int groups = width / kGroup;
     uint16_t* out = &values[size_t(row / kTileRows) * groups * 2 * kTile + size_t(row % kTileRows) * kGroup];
-    for (int g = 0; g < groups; g++, x += kGroup, out += 2 * kTile) {
-      const __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
-      const __m512i high = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-      const __m512 rest_a = a - widen(_mm512_castsi512_si256(high));
-      const __m512 rest_b = b - widen(_mm512_extracti64x4_epi64(high, 1));
-      _mm512_store_si512(out, high);
-      _mm512_store_si512(out + kTile, (__m512i)_mm512_cvtne2ps_pbh(rest_b, rest_a));
-    }
+    for (int g = 0; g < groups; g++, x += kGroup, out += 2 * kTile)
+      split_bf16(load16(x), load16(x + 16), out, out + kTile);
   }
-
- private:
-  static __m512 widen(__m256i v) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16); }
 };
 
 // Tile registers are set up for the life of this object, on its thread: 0-3 sums, 4-5 x, 6-7 weights.

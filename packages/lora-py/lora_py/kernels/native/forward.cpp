@@ -2,8 +2,6 @@
 
 namespace grove {
 
-constexpr int kQueryTile = 8;
-
 // Rows a power of two apart fall on the same lines of the cache; a little more sets them apart.
 static size_t apart(int64_t width) { return size_t(width) + 16; }
 
@@ -18,8 +16,14 @@ int64_t Model::module_out(int module) const {
   }
 }
 
-float* Model::key_block(const Step& step, int layer, int block, int kv_head) const {
-  return step.keys + ((size_t(layer) * step.kv_blocks + block) * s_.kv_heads + kv_head) * kBlock * s_.head_dim;
+// Where a block's keys of one head start, in numbers; values start at the same place of theirs.
+size_t Model::kv_at(const Step& step, int layer, int block, int kv_head) const {
+  return ((size_t(layer) * step.kv_blocks + block) * s_.kv_heads + kv_head) * kBlock * s_.head_dim;
+}
+
+// Tokens whose queries walk the keys together: the more, the less often keys are read.
+int Model::query_tile() const {
+  return kv_bytes() == 2 ? std::max(1, int(96 / (s_.heads / s_.kv_heads))) : 8;
 }
 
 void Model::reserve(int tokens) {
@@ -50,8 +54,8 @@ void Model::lay_out(const Step& step) {
       position_[token] = step.position[c] + i;
       chunk_of_[token] = c;
     }
-    for (int first = 0; first < step.count[c]; first += kQueryTile)
-      tiles_.push_back({c, first, std::min(kQueryTile, step.count[c] - first)});
+    for (int first = 0; first < step.count[c]; first += query_tile())
+      tiles_.push_back({c, first, std::min(query_tile(), step.count[c] - first)});
   }
 }
 
@@ -125,18 +129,30 @@ void Model::finish_qkv(const Layer& layer, const Step& step, int index, int toke
       v[i + half_dim] = b * cos[i] + a * sin[i];
     }
   }
-  const int32_t* blocks = step.blocks + step.block_start[chunk_of_[token]];
-  const int block = blocks[position_[token] / kBlock], offset = position_[token] % kBlock;
-  for (int h = 0; h < s_.kv_heads; h++) {
-    float* keys = key_block(step, index, block, h);
-    float* values = step.values + (keys - step.keys);
-    const float *k = y + q_dim() + h * dim, *v = k + kv_dim();
+  store_kv(step, index, token, y + q_dim(), y + q_dim() + kv_dim());
+}
+
+void Model::store_kv(const Step& step, int layer, int token, const float* k, const float* v) {
+  const int dim = int(s_.head_dim), chunk = chunk_of_[token], position = position_[token], offset = position % kBlock;
+  const int block = step.blocks[step.block_start[chunk] + position / kBlock];
+  const int left = step.position[chunk] + step.count[chunk] - position;  // tokens of this chunk from here on
+  for (int h = 0; h < s_.kv_heads; h++, k += dim, v += dim) {
+    const size_t at = kv_at(step, layer, block, h);
+#if GROVE_AMX
+    if (kv_bytes() == 2) {
+      uint16_t *keys = reinterpret_cast<uint16_t*>(step.keys) + at, *values = reinterpret_cast<uint16_t*>(step.values) + at;
+      TiledAttention::put(keys, values, k, v, dim, offset);
+      if (offset == 0) TiledAttention::clear_values(values, dim, left);
+      continue;
+    }
+#endif
+    float *keys = reinterpret_cast<float*>(step.keys) + at, *values = reinterpret_cast<float*>(step.values) + at;
     for (int i = 0; i < dim; i++) keys[i * kBlock + offset] = k[i];
     std::memcpy(values + offset * dim, v, dim * sizeof(float));
   }
 }
 
-void Model::attend(const Step& step, int index, const Tile& tile, int kv_head, Attention& work) {
+void Model::attend(const Step& step, int index, const Tile& tile, int kv_head, int worker) {
   const int dim = int(s_.head_dim), group = int(s_.heads / s_.kv_heads), stride = int(apart(q_dim() + 2 * kv_dim()));
   const int token = step.start[tile.chunk] + tile.first;
   Queries t;
@@ -147,9 +163,15 @@ void Model::attend(const Step& step, int index, const Tile& tile, int kv_head, A
   t.stride = stride;
   t.out_stride = int(q_dim());
   t.position = step.position[tile.chunk] + tile.first;
-  const float* keys = key_block(step, index, 0, kv_head);
-  work.run(t, step.blocks + step.block_start[tile.chunk], keys, step.values + (keys - step.keys),
-           size_t(s_.kv_heads) * kBlock * dim);
+  const int32_t* blocks = step.blocks + step.block_start[tile.chunk];
+  const size_t first = kv_at(step, index, 0, kv_head), block_stride = size_t(s_.kv_heads) * kBlock * dim;
+#if GROVE_AMX
+  if (kv_bytes() == 2)
+    return tiled_attention_[worker].run(t, blocks, reinterpret_cast<uint16_t*>(step.keys) + first,
+                                        reinterpret_cast<uint16_t*>(step.values) + first, block_stride);
+#endif
+  attention_[worker].run(t, blocks, reinterpret_cast<float*>(step.keys) + first,
+                         reinterpret_cast<float*>(step.values) + first, block_stride);
 }
 
 void Model::logits(const Step& step) {
@@ -202,7 +224,7 @@ void Model::forward(const Step& step) {
     const int kv_heads = int(s_.kv_heads), items = int(tiles_.size()) * kv_heads;
     pool_.run(std::min(items, pool_.threads()), [&](int worker) {
       for (int item; (item = next_attention_++) < items;)
-        attend(step, index, tiles_[item / kv_heads], item % kv_heads, attention_[worker]);
+        attend(step, index, tiles_[item / kv_heads], item % kv_heads, worker);
     });
     pool_.run(tokens, [&](int t) { prepare(layer->o, norm_.get(), t); });
     linear(layer->o, norm_.get(), step, index, kO, 1);
@@ -261,6 +283,8 @@ void grove_model_head(Model* model, const float* norm, const float* head, const 
   model->norm = norm;
   model->pack(model->head, head, s->vocab, s->hidden);
 }
+
+int grove_model_kv_bytes(const Model* model) { return model->kv_bytes(); }
 
 void grove_model_forward(Model* model, const grove::Step* step) { model->forward(*step); }
 

@@ -1,11 +1,11 @@
 // A decoder model's weights and its forward pass over a batch of chunks.
 #pragma once
-#include <cstdio>
+#include <deque>
 
-#include "attention.h"
 #include "linear.h"
 #include "lora.h"
 #include "pool.h"
+#include "tiled_attention.h"
 
 namespace grove {
 
@@ -27,7 +27,7 @@ struct Step {
   const uint64_t* adapters;                 // of each chunk: its module table
   const int32_t* block_start;               // of each chunk in `blocks`
   const int32_t* blocks;
-  float *keys, *values;  // [layer][block][kv head][...]
+  char *keys, *values;  // [layer][block][kv head][...] of `kv_bytes()` each
   int64_t kv_blocks;
   const int32_t* logit_rows;
   float* logits;  // [rows, vocab]
@@ -41,7 +41,12 @@ class Model {
  public:
   Model(const Shape& shape, float eps, const float* cos, const float* sin, const float* embed)
       : s_(shape), eps_(eps), cos_(cos), sin_(sin), embed_(embed), layers_(shape.layers), pool_(int(shape.threads)) {
-    for (int i = 0; i < pool_.threads(); i++) attention_.emplace_back(int(s_.head_dim), int(s_.window));
+    for (int i = 0; i < pool_.threads(); i++) {
+#if GROVE_AMX
+      if (kv_bytes() == 2) tiled_attention_.emplace_back(int(s_.head_dim), int(s_.window));
+#endif
+      attention_.emplace_back(int(s_.head_dim), int(s_.window));
+    }
   }
 
   Layer& layer(int i) { return layers_[i]; }
@@ -56,6 +61,13 @@ class Model {
 
   void forward(const Step& step);
 
+  // Bytes of a number in the KV cache: bf16 where matrix tiles read it.
+  int kv_bytes() const {
+#if GROVE_AMX
+    if (s_.int8 && TiledAttention::supports(int(s_.head_dim))) return 2;
+#endif
+    return 4;
+  }
   int64_t q_dim() const { return s_.heads * s_.head_dim; }
   int64_t kv_dim() const { return s_.kv_heads * s_.head_dim; }
 
@@ -67,6 +79,9 @@ class Model {
   Pool pool_;
   Arena arena_;
   std::vector<Attention> attention_;
+#if GROVE_AMX
+  std::deque<TiledAttention> tiled_attention_;
+#endif
   std::atomic<int> next_attention_{0};
 
   int capacity_ = 0;
@@ -88,9 +103,11 @@ class Model {
   void expand(int layer, int token, int first, int modules, float* y);
   int64_t module_out(int module) const;
   void finish_qkv(const Layer& layer, const Step& step, int index, int token);
-  void attend(const Step& step, int index, const Tile& tile, int kv_head, Attention& work);
+  void attend(const Step& step, int index, const Tile& tile, int kv_head, int worker);
   void logits(const Step& step);
-  float* key_block(const Step& step, int layer, int block, int kv_head) const;
+  void store_kv(const Step& step, int layer, int token, const float* k, const float* v);
+  size_t kv_at(const Step& step, int layer, int block, int kv_head) const;
+  int query_tile() const;
 };
 
 }  // namespace grove

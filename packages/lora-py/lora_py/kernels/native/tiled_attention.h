@@ -1,0 +1,176 @@
+// Attention over paged KV in matrix tiles: keys and values lie in bf16 as tiles are read, queries and weights are sums of
+// two bf16. Keys are taken 64 at a time at fixed positions with a running maximum, and what a query may not see counts
+// as nothing to the bit, so its result depends on its own sequence alone.
+#pragma once
+#include "amx.h"
+#include "attention.h"
+
+namespace grove {
+
+#if GROVE_AMX
+class TiledAttention {
+ public:
+  TiledAttention(int head_dim, int window) : dim_(head_dim), window_(window), scale_(1.0f / std::sqrt(float(head_dim))) {}
+
+  static bool supports(int head_dim) { return tiles_ready() && head_dim % kGroup == 0; }
+
+  // A block's keys are [dim / 32][16 pairs of dims][16 tokens][2], its values [8 pairs of tokens][dim][2].
+  static void put(uint16_t* keys, uint16_t* values, const float* k, const float* v, int dim, int offset) {
+    for (int i = 0; i < dim; i++) keys[i / 2 * 2 * kBlock + offset * 2 + i % 2] = narrow(k[i]);
+    for (int i = 0; i < dim; i++) values[(offset / 2 * dim + i) * 2 + offset % 2] = narrow(v[i]);
+  }
+  // A weight of zero does not undo what was left in memory: values that no token has written yet must be numbers.
+  static void clear_values(uint16_t* values, int dim, int first) {
+    for (int offset = first; offset < kBlock; offset++)
+      for (int i = 0; i < dim; i++) values[(offset / 2 * dim + i) * 2 + offset % 2] = 0;
+  }
+
+  void run(const Queries& t, const int32_t* blocks, const uint16_t* keys, const uint16_t* values, size_t block_stride) {
+    const int rows = t.tokens * t.heads, tiles = (rows + kTileRows - 1) / kTileRows;
+    load(t, rows, tiles);
+    const int last = t.position + t.tokens - 1;
+    const int first = window_ > 0 ? std::max(0, t.position - window_ + 1) / kStep * kStep : 0;
+    const TileSession session(rows);
+    for (int start = first; start <= last; start += kStep) {
+      const int32_t* step = blocks + start / kBlock;
+      const int count = std::min(kBlocks, last / kBlock - start / kBlock + 1);
+      const int ahead = std::min(kBlocks, last / kBlock - start / kBlock + 1 - count);
+      for (int b = 0; b < ahead; b++) prefetch(keys, values, size_t(step[kBlocks + b]) * block_stride);
+      for (int b = 0; b < kBlocks; b++) {
+        uint16_t* target = &values_[size_t(b) * kBlock * dim_];
+        if (b < count)
+          std::memcpy(target, values + size_t(step[b]) * block_stride, kBlock * dim_ * sizeof(uint16_t));
+        else
+          std::memset(target, 0, kBlock * dim_ * sizeof(uint16_t));
+      }
+      for (int tile = 0; tile < tiles; tile++) {
+        const int row = tile * kTileRows, end = std::min(rows, row + kTileRows);
+        const int seen = t.position + (end - 1) / t.heads;
+        if (seen < start) continue;
+        const int used = std::min(count, (seen - start) / kBlock + 1);
+        score(tile, step, keys, block_stride, used);
+        const bool cut = window_ > 0 || t.position + row / t.heads < start + used * kBlock - 1;
+        for (int r = row; r < end; r++) weigh(r, start, used, cut ? t.position + r / t.heads : -1);
+        add_values(tile, (used + 1) / 2);
+      }
+    }
+    for (int r = 0; r < rows; r++) {
+      float* out = t.out + size_t(r / t.heads) * t.out_stride + size_t(r % t.heads) * dim_;
+      const float total = sum16(total_[r]);
+      for (int d = 0; d < dim_; d++) out[d] = sums_[size_t(r) * dim_ + d] / total;
+    }
+  }
+
+ private:
+  static constexpr int kBlocks = 4, kStep = kBlocks * kBlock;
+  static constexpr float kNothing = -1e30f;  // below every score, yet a number
+  int dim_, window_;
+  float scale_;
+  size_t room_ = 0;
+  Buffer<uint16_t> queries_;  // [tile][dim / 32][high, low][16][32]
+  Buffer<float> sums_;        // [row][dim]
+  Buffer<float> top_;         // [row]
+  Buffer<f32x16> total_;      // [row]
+  Buffer<uint16_t> values_;   // [64 tokens / 2][dim][2]
+  alignas(64) float scores_[kTileRows][kStep];
+  alignas(64) uint16_t weights_[kBlocks / 2][2][kTile];  // [32 tokens][high, low][16][32]
+
+  static uint16_t narrow(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  }
+
+  void prefetch(const uint16_t* keys, const uint16_t* values, size_t at) const {
+    for (int i = 0; i < kBlock * dim_; i += 32) {
+      _mm_prefetch(keys + at + i, _MM_HINT_T0);
+      _mm_prefetch(values + at + i, _MM_HINT_T0);
+    }
+  }
+
+  void load(const Queries& t, int rows, int tiles) {
+    const size_t padded = size_t(tiles) * kTileRows;
+    if (padded > room_) {
+      room_ = padded;
+      queries_ = allocate<uint16_t>(padded * dim_ * 2);
+      std::memset(queries_.get(), 0, padded * dim_ * 2 * sizeof(uint16_t));
+      sums_ = allocate<float>(padded * dim_);
+      top_ = allocate<float>(padded);
+      total_ = allocate<f32x16>(padded);
+      values_ = allocate<uint16_t>(size_t(kStep) * dim_);
+      std::memset(weights_, 0, sizeof weights_);
+    }
+    std::memset(sums_.get(), 0, padded * dim_ * sizeof(float));
+    for (int r = 0; r < rows; r++) {
+      top_[r] = kNothing;
+      total_[r] = f32x16{};
+      const float* q = t.q + size_t(r / t.heads) * t.stride + size_t(r % t.heads) * dim_;
+      uint16_t* out = &queries_[size_t(r / kTileRows) * kTileRows * dim_ * 2 + size_t(r % kTileRows) * kGroup];
+      for (int d = 0; d < dim_; d += kGroup, out += 2 * kTile)
+        split_bf16(load16(q + d) * scale_, load16(q + d + 16) * scale_, out, out + kTile);
+    }
+  }
+
+  void score(int tile, const int32_t* blocks, const uint16_t* keys, size_t block_stride, int used) {
+    for (int b = 0; b < used; b++) {
+      const uint16_t* k = keys + size_t(blocks[b]) * block_stride;
+      const uint16_t* q = &queries_[size_t(tile) * kTileRows * dim_ * 2];
+      _tile_zero(0);
+      for (int d = 0; d < dim_; d += kGroup, k += kTile, q += 2 * kTile) {
+        _tile_loadd(6, k, 64);
+        _tile_loadd(4, q, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(5, q + kTile, 64);
+        _tile_dpbf16ps(0, 5, 6);
+      }
+      _tile_stored(0, &scores_[0][b * kBlock], kStep * 4);
+    }
+  }
+
+  // Scores of `row` become weights; `position` is the row's own where some of the keys are not for it, else -1.
+  void weigh(int row, int start, int used, int position) {
+    const float* s = scores_[row % kTileRows];
+    f32x16 v[kBlocks];
+    for (int b = 0; b < kBlocks; b++) v[b] = b < used ? load16(s + b * kBlock) : set16(-INFINITY);
+    if (position >= 0) {
+      const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+      const int least = window_ > 0 ? position - window_ + 1 : 0;
+      for (int b = 0; b < used; b++) {
+        const i32x16 at = lane + (start + b * kBlock);
+        const i32x16 keep = (at <= position) & (at >= least);
+        v[b] = (f32x16)(((i32x16)v[b] & keep) | ((i32x16)set16(-INFINITY) & ~keep));
+      }
+    }
+    const float top = std::max(top_[row], max16(larger16(larger16(v[0], v[1]), larger16(v[2], v[3]))));
+    if (top != top_[row]) {
+      const float shrink = std::exp(top_[row] - top);
+      total_[row] *= shrink;
+      float* sums = &sums_[size_t(row) * dim_];
+      for (int d = 0; d < dim_; d += 16) store16(sums + d, load16(sums + d) * shrink);
+      top_[row] = top;
+    }
+    for (int b = 0; b < kBlocks; b++) v[b] = b < used ? exp16(v[b] - top) : f32x16{};
+    total_[row] += (v[0] + v[1]) + (v[2] + v[3]);
+    const int at = row % kTileRows * kGroup;
+    for (int pair = 0; pair < kBlocks / 2; pair++)
+      split_bf16(v[pair * 2], v[pair * 2 + 1], &weights_[pair][0][at], &weights_[pair][1][at]);
+  }
+
+  void add_values(int tile, int pairs) {
+    for (int d = 0; d < dim_; d += 16) {
+      float* sums = &sums_[size_t(tile) * kTileRows * dim_ + d];
+      _tile_loadd(1, sums, dim_ * 4);
+      for (int pair = 0; pair < pairs; pair++) {
+        _tile_loadd(7, &values_[(size_t(pair) * kGroup * dim_) + d * 2], dim_ * 4);
+        _tile_loadd(4, weights_[pair][0], 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, weights_[pair][1], 64);
+        _tile_dpbf16ps(1, 5, 7);
+      }
+      _tile_stored(1, sums, dim_ * 4);
+    }
+  }
+};
+#endif
+
+}  // namespace grove
