@@ -19,10 +19,11 @@ from lora_py.peft_files import check_against_base, read_adapter
 from lora_py.tiny_base import CONFIG, write_tiny_base
 from trainer_support import ENVIRONMENT, MakeSpec, sums
 
-from trainer.data import encoder
+from trainer.encode import encoder
 from trainer.lora import new_lora
 from trainer.model import Trained, load_model
 from trainer.packing import pack
+from trainer.rows import Completion
 from trainer.spec import parse_spec
 
 LONG = {"epochs": 1000, "checkpoint_every_steps": 5}
@@ -81,7 +82,8 @@ def test_a_job_learns_and_leaves_an_adapter_that_peft_loads(
 
     base = transformers.AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter")
-    example = encoder(tiny_base, CONFIG, "raw")("Add the numbers.\n2 + 3 =", "5")
+    example = encoder(tiny_base, CONFIG, "raw").encode(Completion("Add the numbers.\n2 + 3 =", "5"))
+    assert example is not None
     ids = torch.tensor([example.prompt + example.completion])
     expected = torch.log_softmax(theirs(ids).logits[0, len(example.prompt) - 1 : -1], -1)
     model = load_model(tiny_base, torch.device("cpu"), torch.float32)

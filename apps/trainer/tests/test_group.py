@@ -15,14 +15,17 @@ from lora_py.peft_files import MODULE_PARENTS, read_adapter
 from trainer_support import ENVIRONMENT, MakeSpec, write_rows
 
 from trainer import loop
-from trainer.data import encoder, read_rows
+from trainer.data import read_rows
+from trainer.encode import encoder
 from trainer.events import Event, Failed, Finished
 from trainer.job import Job
-from trainer.loop import Group, Part, combine, gradient_step
+from trainer.loop import Group
 from trainer.lora import new_lora
 from trainer.model import Model, load_model
 from trainer.packing import Example
+from trainer.objectives import Measured, Totals
 from trainer.spec import parse_spec
+from trainer.step import Part, combine, gradient_step
 
 CPU = torch.device("cpu")
 WORDS = ["red", "blue", "green", "round", "flat"]
@@ -92,7 +95,7 @@ def test_one_step_of_eight_jobs_has_each_jobs_own_gradient_and_loss(model: Model
         grouped = job.lora.flat_grad.clone()
         job.lora.flat_grad.zero_()
         alone = gradient_step(model, {job: job.next_rows()}, CPU, lambda: None)
-        assert together[job] == pytest.approx(alone[job], rel=1e-5)
+        assert together[job].loss == pytest.approx(alone[job].loss, rel=1e-5)
         assert relative(grouped, job.lora.flat_grad) < 1e-5
 
 
@@ -136,7 +139,7 @@ def test_out_of_memory_together_is_tried_alone(
 ) -> None:
     real = loop.gradient_step
 
-    def scarce(model: Model, steps: dict[Job, list[Example]], *rest: Any) -> dict[Job, float]:
+    def scarce(model: Model, steps: dict[Job, list[Example]], *rest: Any) -> dict[Job, Measured]:
         if len(steps) > 1 or next(iter(steps)).spec.job_id == "job-1":
             raise MemoryError
         return real(model, steps, *rest)
@@ -149,7 +152,7 @@ def test_out_of_memory_together_is_tried_alone(
 def test_passes_of_the_base_hold_each_job_once_and_keep_the_limit(model: Model, specs: list[dict[str, Any]]) -> None:
     jobs = [make_job(spec, model) for spec in specs[:3]]
     rows = [Example(tuple(range(50)), (1,)) for _ in range(2)]
-    parts = [Part(job, i, rows[i : i + 1], 2) for job in jobs for i in range(2)]
+    parts = [Part(job, i, rows[i : i + 1], Totals.of(rows)) for job in jobs for i in range(2)]
     passes = combine(parts, 120)
     assert sorted(len(one) for one in passes) == [1, 1, 2, 2] or sum(len(one) for one in passes) == 6
     assert all(len({part.job for part in one}) == len(one) <= 2 for one in passes)

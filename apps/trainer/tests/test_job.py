@@ -15,6 +15,7 @@ from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Cancelled, Started, StepDone, Validation, Warning
 from trainer.interrupt import Stopped
 from trainer.loop import Group
+from trainer.objectives import Measured
 
 
 def test_a_time_budget_ends_the_run_with_the_rate_near_zero(make_spec: MakeSpec) -> None:
@@ -82,7 +83,7 @@ def test_a_stop_in_mid_step_ends_the_loop(make_spec: MakeSpec) -> None:
 def test_gradients_are_clipped_to_the_norm(make_spec: MakeSpec) -> None:
     run = Run(make_spec(max_grad_norm=0.001, weight_decay=0))
     run.job.lora.flat_grad.fill_(1.0)
-    run.job.update(1.0, [])
+    run.job.update(Measured(1.0), [])
     assert run.job._optimizer.state[run.job._parameter]["exp_avg"].norm() == pytest.approx(0.0001, rel=1e-3)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from trainer.lora import generator_for
-from trainer.packing import Example, shared_prefix
+from trainer.packing import Example, own_tokens, shared_prefix
 
 ORDER_STREAM = 0x02DE
 WINDOW = 25  # batches whose rows are sorted by length together
@@ -31,7 +31,7 @@ def micro_batches(rows: Sequence[Example], token_limit: int) -> list[list[Exampl
     parts: list[list[Example]] = []
     used = token_limit + 1
     for row in rows:
-        own = row.length - prefix
+        own = own_tokens(row, prefix)
         if used + own > token_limit:
             parts.append([])
             used = prefix

@@ -1,7 +1,8 @@
 """`python -m trainer run --spec FILE`: events on stdout, log on stderr. `quote` says what the job will take.
 
 Exit status of a single job: 0 finished, 3 cancelled, 1 failed. Of a group: 0 when every job's own last event was sent.
-A group takes commands on stdin, one JSON object a line: {"join": SPEC} and {"cancel": JOB_ID}.
+Commands on stdin, one JSON object a line: {"cancel": JOB_ID}, {"pause": JOB_ID}, {"resume": JOB_ID}, and for a group
+{"join": SPEC}.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ log = logging.getLogger("trainer")
 class Commands:
     """Lines on stdin, read by a thread of their own and obeyed between two rounds."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, grouped: bool) -> None:
+        self._session, self._grouped = session, grouped
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -49,10 +50,14 @@ class Commands:
             except ValueError:
                 command = None
             match command:
-                case {"join": spec, **rest} if not rest:
+                case {"join": spec, **rest} if not rest and self._grouped:
                     self._session.add(spec)
                 case {"cancel": str(job_id), **rest} if not rest:
                     group.cancel(job_id)
+                case {"pause": str(job_id), **rest} if not rest:
+                    group.pause(job_id)
+                case {"resume": str(job_id), **rest} if not rest:
+                    group.resume(job_id)
                 case _:
                     log.error("not a command: %s", line[:200])
 
@@ -107,10 +112,9 @@ def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
         return CANCELLED
     if session.group is None:
         return FAILED
+    session.group.run(Commands(session, request.grouped).obey)
     if request.grouped:
-        session.group.run(Commands(session).obey)
         return FINISHED
-    session.group.run()
     return max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)
 
 

@@ -1,105 +1,103 @@
-"""The files of rendered rows, as token rows of bounded length."""
+"""A file of rows as token rows of bounded length, with what was cut and left out told."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lora_py.chat_template import ChatTemplate, ChatTemplateError
-from lora_py.peft_files import PromptFormat
-from lora_py.prompts import encode_completion, encode_prompt, load_tokenizer, needs_space
+from lora_py.chat_template import ChatTemplateError
 
+from trainer.encode import Encoder
 from trainer.errors import TrainerError
 from trainer.packing import Example
+from trainer.rows import Completion, DataKind, Row, bad_data, parse_lines
 
-LONGEST_LINE = 10_000_000  # characters
-
-Encode = Callable[[str, str], Example]
+TEXT_WINDOW = 1024  # tokens a piece of text has at most where no max_length is asked
+LABELS = 32  # a file with more different answers is not a choice among labels
+LABEL_LENGTH = 64  # characters
+BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
+    kind: DataKind
     examples: tuple[Example, ...]
     max_length: int
-    cut: int  # prompts that lost their middle to fit
-    dropped: int  # rows with no completion, or with one that does not fit
+    cut: int  # rows that lost a part of their prompt or oldest turns to fit; texts that were split
+    dropped: int  # rows with nothing to learn, or with an answer that does not fit
     sha256: str  # of the file
+    labels: Mapping[str, int] | None  # how often each answer occurs, where they are few
 
     @property
     def tokens(self) -> int:
         return sum(example.length for example in self.examples)
 
-
-def encoder(base: Path, config: dict[str, Any] | Any, prompt_format: PromptFormat) -> Encode:
-    tokenizer = load_tokenizer(base)
-    template = ChatTemplate.load(base)
-    if prompt_format == "chat" and template is None:
-        raise TrainerError("trainer_bad_spec", "The base model has no chat template: choose prompt_format raw.")
-    eos = end_token(config)
-    # one object a token number instead of one a token: a fifth of the memory of a large file
-    number = tuple(range(max(tokenizer.get_vocab_size(), eos + 1)))
-
-    def encode(prompt: str, completion: str) -> Example:
-        try:
-            ids = encode_prompt(tokenizer, template, prompt, prompt_format)
-        except ChatTemplateError as error:
-            raise TrainerError("trainer_bad_data", str(error)) from error
-        answer = encode_completion(tokenizer, completion, eos, needs_space(prompt, prompt_format))
-        # a model needs one token to begin from, so an empty prompt begins after the end of another text
-        return Example(tuple(number[i] for i in ids) or (eos,), tuple(number[i] for i in answer))
-
-    return encode
-
-
-def end_token(config: dict[str, Any]) -> int:
-    eos = config.get("eos_token_id")
-    first = eos[0] if isinstance(eos, list) and eos else eos
-    if not isinstance(first, int):
-        raise TrainerError("trainer_bad_spec", "The base model's config.json names no eos_token_id.")
-    return first
+    def histogram(self) -> list[list[int]]:
+        """[longest length in tokens, rows] of up to ten bins of equal width."""
+        lengths = [example.longest for example in self.examples]
+        width = max(1, math.ceil(max(lengths) / BINS))
+        counts = Counter((length - 1) // width for length in lengths)
+        return [[(at + 1) * width, counts[at]] for at in range(max(counts) + 1)]
 
 
 def read_rows(
-    path: Path, encode: Encode, max_length: int | None, longest: int, check: Callable[[], None] = lambda: None
+    path: Path,
+    encode: Encoder,
+    max_length: int | None,
+    longest: int,
+    check: Callable[[], None] = lambda: None,
+    kind: DataKind | None = None,
 ) -> Rows:
-    """`max_length` None: the 95th percentile of the rows' lengths. `longest` is the base's own limit."""
+    """`max_length` None: the 95th percentile of the rows' lengths. `longest` is the base's own limit. `kind` None: as
+    the first row has it."""
     digest = hashlib.sha256()
-    examples = []
+    rows: list[tuple[Row, Example]] = []
+    labels = Labels()
     empty = 0
-    for number, line in _lines(path, digest):
+    for number, found, row in parse_lines(path, digest, kind):
         check()
-        prompt, completion = _row(line, number, path)
-        if completion.strip():
-            examples.append(encode(prompt, completion))
-        else:
+        if kind is None or not rows:
+            _refuse(encode, found)
+        kind = found
+        example = _encode(encode, row, f"{path.name}, line {number}")
+        if example is None:
             empty += 1
-    if not examples:
-        reason = f"all {empty} rows have an empty completion" if empty else "there are no rows"
-        raise TrainerError("trainer_bad_data", f"{path.name} has nothing to train on: {reason}.")
-    limit = min(max_length or percentile([e.length for e in examples], 0.95), longest)
-    fitted = [fit(example, limit) for example in examples]
-    kept = tuple(example for example in fitted if example is not None)
+        else:
+            rows.append((row, example))
+            labels.see(row)
+    if kind is None or not rows:
+        reason = f"all {empty} rows have an empty answer" if empty else "there are no rows"
+        raise bad_data(f"{path.name} has nothing to train on: {reason}.")
+    limit = min(max_length or _usual(kind, [example.longest for _, example in rows]), longest)
+    fitted = [encode.fit(row, example, limit) for row, example in rows]
+    kept = tuple(example for parts in fitted for example in parts)
     if not kept:
-        raise TrainerError("trainer_bad_data", f"No row of {path.name} fits into {limit} tokens: raise max_length.")
-    cut = sum(new is not None and new.length < old.length for old, new in zip(examples, fitted, strict=True))
-    return Rows(kept, limit, cut, empty + len(fitted) - len(kept), digest.hexdigest())
+        raise bad_data(f"No row of {path.name} fits into {limit} tokens: raise max_length.")
+    cut = sum(bool(parts) and parts != [example] for (_, example), parts in zip(rows, fitted, strict=True))
+    dropped = empty + sum(not parts for parts in fitted)
+    return Rows(kind, kept, limit, cut, dropped, digest.hexdigest(), labels.counts())
 
 
-def fit(example: Example, limit: int) -> Example | None:
-    """Cuts the middle out of a prompt that is too long: instructions stand at the start, the question at the end. The
-    answer is never cut; a row whose answer leaves no room for a prompt is dropped."""
-    if example.length <= limit:
-        return example
-    room = limit - len(example.completion)
-    if room < 1:
-        return None
-    head, tail = room // 2, room - room // 2
-    return Example(example.prompt[:head] + example.prompt[-tail:], example.completion)
+class Labels:
+    """Counts the answers until there are too many different ones, or one is too long to be a label."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] | None = Counter()
+
+    def see(self, row: Row) -> None:
+        if self._counts is None or not isinstance(row, Completion) or len(row.completion) > LABEL_LENGTH:
+            self._counts = None
+            return
+        self._counts[row.completion.strip()] += 1
+        if len(self._counts) > LABELS:
+            self._counts = None
+
+    def counts(self) -> dict[str, int] | None:
+        return None if self._counts is None else dict(self._counts.most_common())
 
 
 def percentile(values: list[int], share: float) -> int:
@@ -107,30 +105,19 @@ def percentile(values: list[int], share: float) -> int:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _lines(path: Path, digest: Any) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                digest.update(raw)
-                if len(raw) > LONGEST_LINE:
-                    raise TrainerError("trainer_bad_data", f"{path.name}, line {number} is longer than 10 MB.")
-                line = raw.decode("utf-8")
-                if line.strip():
-                    yield number, line
-    except FileNotFoundError as error:
-        raise TrainerError("trainer_bad_data", f"There is no file {path}.") from error
-    except UnicodeDecodeError as error:
-        raise TrainerError("trainer_bad_data", f"{path.name} is not UTF-8 text.") from error
+def _usual(kind: DataKind, lengths: list[int]) -> int:
+    usual = percentile(lengths, 0.95)
+    return min(usual, TEXT_WINDOW) if kind == "text" else usual
 
 
-def _row(line: str, number: int, path: Path) -> tuple[str, str]:
+def _refuse(encode: Encoder, kind: DataKind) -> None:
+    reason = encode.refusal(kind)
+    if reason is not None:
+        raise TrainerError("trainer_bad_spec", reason)
+
+
+def _encode(encode: Encoder, row: Row, where: str) -> Example | None:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise TrainerError("trainer_bad_data", f"{path.name}, line {number} is not JSON: {error}") from error
-    if not isinstance(value, dict) or set(value) != {"prompt", "completion"}:
-        raise TrainerError("trainer_bad_data", f"{path.name}, line {number} must have exactly prompt and completion.")
-    prompt, completion = value["prompt"], value["completion"]
-    if not isinstance(prompt, str) or not isinstance(completion, str):
-        raise TrainerError("trainer_bad_data", f"{path.name}, line {number}: prompt and completion must be text.")
-    return prompt, completion
+        return encode.encode(row)
+    except ChatTemplateError as error:
+        raise bad_data(f"{where}: {error}") from error

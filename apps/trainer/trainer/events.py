@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
 from trainer.errors import FailureCode
+from trainer.rows import DataKind
 
 StoppedBy = Literal["epochs", "max_steps", "max_seconds", "early_stopping"]
 WarningCode = Literal["checkpoint_ignored", "rows_dropped", "rows_cut", "no_validation", "validation_sampled"]
@@ -26,6 +27,9 @@ class Started:
     trainable_parameters: int
     device: str
     resumed_from_step: int
+    data_kind: DataKind
+    lengths: list[list[int]]  # [longest length in tokens, rows] of each bin
+    labels: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class StepDone:
     tokens_per_second: float
     seconds: float
     seconds_left: float
+    preferred: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,28 @@ class Validation:
     event: ClassVar = "validation"
     step: int
     loss: float
+    preferred: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     event: ClassVar = "checkpoint"
+    step: int
+    sha256: str  # of the adapter as it stands
+    path: str  # its folder
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    event: ClassVar = "paused"
+    step: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    event: ClassVar = "resumed"
     step: int
 
 
@@ -91,7 +113,7 @@ class Failed:
     message: str
 
 
-Event = Started | StepDone | Validation | Checkpoint | Warning | Finished | Cancelled | Failed
+Event = Started | StepDone | Validation | Checkpoint | Paused | Resumed | Warning | Finished | Cancelled | Failed
 Emit = Callable[[Event], None]
 
 

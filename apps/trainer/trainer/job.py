@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,10 +14,12 @@ from torch import Tensor
 from trainer import schedule
 from trainer.batches import epoch_order
 from trainer.checkpoint import Position, read_latest, write_checkpoint
+from trainer.clock import Clock
 from trainer.data import Rows
 from trainer.errors import TrainerError
-from trainer.events import Checkpoint, Emit, Started, StepDone, StoppedBy, Validation, Warning
+from trainer.events import Emit, Paused, Resumed, Started, StepDone, StoppedBy, Validation, Warning
 from trainer.lora import Lora, generator_for
+from trainer.objectives import Measured, Reference
 from trainer.optimizers import make_optimizer, optimizer_state, restore_optimizer
 from trainer.packing import Example
 from trainer.spec import Spec
@@ -28,18 +29,6 @@ RECENT = 20  # steps whose mean is the reported training loss
 VALIDATION_SHARE = 0.15  # validation rows read over a run, as a share of training rows
 FEWEST_VALIDATION_ROWS = 32
 EVENT_GAP = 0.1  # seconds between two step events
-
-
-@dataclass(slots=True)
-class Clock:
-    """Seconds of this job, those before a resume included."""
-
-    now: Callable[[], float]
-    started: float
-    before: float = 0.0
-
-    def seconds(self) -> float:
-        return self.before + self.now() - self.started
 
 
 class Job:
@@ -52,12 +41,13 @@ class Job:
         self._parameter = torch.nn.Parameter(lora.flat)
         self._parameter.grad = lora.flat_grad
         self._optimizer = make_optimizer(training, self._parameter)
-        self._clock = Clock(now, now())
+        self._now, self._clock = now, Clock(now)
         self._evaluate_every = schedule.every(training.evaluate_every_steps, self.total_steps)
         self._checkpoint_every = schedule.every(training.checkpoint_every_steps, self.total_steps)
         self.evaluations = math.ceil(self.total_steps / self._evaluate_every)
         self.validation_rows = self._sample(validation)
         self._position = Position(0, 0, 0.0, (), None, None, 0)
+        self.reference = Reference()
         self._best: Tensor | None = None
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
         self._last_event = -math.inf
@@ -84,7 +74,7 @@ class Job:
             self.emit(Warning("checkpoint_ignored", f"A checkpoint was not used: {reason}"))
         if found is not None:
             self._position, tensors = found
-            self._clock.before = self._position.seconds
+            self._clock = Clock(self._now, self._position.seconds)
             self.lora.restore(tensors["adapter"])
             restore_optimizer(self._optimizer, tensors)
             self._best = tensors.get("best")
@@ -100,6 +90,9 @@ class Job:
                 trainable_parameters=self.lora.flat.numel(),
                 device=device,
                 resumed_from_step=self.step,
+                data_kind=self.train.kind,
+                lengths=self.train.histogram(),
+                labels=self.train.labels,
             )
         )
         self._warn()
@@ -113,9 +106,9 @@ class Job:
             self._epoch = (epoch, epoch_order(lengths, self.spec.training.batch_size, seed, epoch))
         return [self.train.examples[row] for row in self._epoch[1][at]]
 
-    def update(self, loss: float, rows: list[Example]) -> None:
+    def update(self, measured: Measured, rows: list[Example]) -> None:
         """Clips the gradient that this step left behind, moves the adapter, and tells of it."""
-        training = self.spec.training
+        training, loss = self.spec.training, measured.loss
         gradient = self.lora.flat_grad
         norm = float(gradient.norm())
         if not math.isfinite(loss) or not math.isfinite(norm):
@@ -137,7 +130,7 @@ class Job:
             tokens=self.tokens + sum(row.length for row in rows),
             recent_losses=(*self._position.recent_losses, loss)[-RECENT:],
         )
-        self._tell(loss, rate)
+        self._tell(measured, rate)
 
     def stopped_by(self) -> StoppedBy | None:
         training = self.spec.training
@@ -153,8 +146,9 @@ class Job:
     def wants_validation(self, ending: bool) -> bool:
         return bool(self.validation_rows) and (ending or self.step % self._evaluate_every == 0)
 
-    def validated(self, loss: float) -> None:
-        self.emit(Validation(self.step, loss))
+    def validated(self, measured: Measured) -> None:
+        loss = measured.loss
+        self.emit(Validation(self.step, loss, measured.preferred))
         best = self._position.best_loss
         better = math.isfinite(loss) and (best is None or loss < best)
         self._position = dataclasses.replace(
@@ -166,11 +160,24 @@ class Job:
         if better and self.spec.training.early_stopping_patience is not None:
             self._best = self.lora.snapshot()
 
-    def checkpoint_if_due(self) -> None:
-        if self.step % self._checkpoint_every == 0:
-            self.checkpoint()
+    def pause(self) -> None:
+        self._clock.stop()
+        self.emit(Paused(self.step, self.tokens, self._clock.seconds()))
 
-    def checkpoint(self) -> None:
+    def resume(self) -> None:
+        self._clock.go()
+        self.emit(Resumed(self.step))
+
+    @property
+    def paused(self) -> bool:
+        return self._clock.stands
+
+    @property
+    def checkpoint_due(self) -> bool:
+        return self.step % self._checkpoint_every == 0
+
+    def save_state(self) -> None:
+        """What a later attempt goes on from."""
         tensors = {"adapter": self.lora.flat, **optimizer_state(self._optimizer, self._parameter)}
         if self._best is not None:
             tensors["best"] = self._best
@@ -180,7 +187,6 @@ class Job:
             self.position,
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         )
-        self.emit(Checkpoint(self.step))
 
     def settle(self) -> None:
         """With early stopping, the adapter that is kept is the best one validated, not the last."""
@@ -197,7 +203,7 @@ class Job:
         losses = self._position.recent_losses
         return sum(losses) / max(1, len(losses))
 
-    def _tell(self, loss: float, rate: float) -> None:
+    def _tell(self, measured: Measured, rate: float) -> None:
         seconds = self._clock.seconds()
         if seconds - self._last_event < EVENT_GAP and self.step < self.total_steps:
             return
@@ -208,12 +214,13 @@ class Job:
                 step=self.step,
                 total_steps=self.total_steps,
                 epoch=self.epochs_done,
-                loss=loss,
+                loss=measured.loss,
                 learning_rate=rate,
                 tokens=self.tokens,
                 tokens_per_second=self.tokens / max(seconds, 1e-9),
                 seconds=seconds,
                 seconds_left=seconds * (1 - done) / max(done, 1e-9),
+                preferred=measured.preferred,
             )
         )
 

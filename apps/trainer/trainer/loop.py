@@ -7,38 +7,26 @@ schedule, validation, early stop, checkpoints and failures are its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch
 
-from trainer.batches import micro_batches
 from trainer.errors import as_trainer_error
 from trainer.events import Cancelled, Failed
 from trainer.interrupt import Stopped
 from trainer.job import Job
-from trainer.lora import masks, noise
-from trainer.model import Model, Trained
-from trainer.packing import Example, pack, packed_tokens
-from trainer.save import save_adapter
+from trainer.model import Model
+from trainer.objectives import Measured
+from trainer.packing import Example
+from trainer.save import publish, save_adapter
+from trainer.step import evaluate, gradient_step
 
-MICRO_TOKENS = 1024  # tokens that go through the base at one time; a longer row goes alone
-EVALUATION_ROWS = 16
-
+PAUSED_POLL = 0.05  # seconds between two looks at the commands while every job is paused
 Outcome = Literal["finished", "cancelled", "failed"]
 log = logging.getLogger("trainer")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows of one job's step that go through the base together."""
-
-    job: Job
-    index: int
-    rows: list[Example]
-    loss_tokens: int  # of the job's whole step
 
 
 class Group:
@@ -57,25 +45,43 @@ class Group:
             job.emit(Cancelled(job.step, job.tokens, job.position.seconds))
             self._leave(job, "cancelled")
 
+    def pause(self, job_id: str) -> None:
+        """The job keeps its memory and its place; what it would lose to a kill is nothing."""
+        for job in [job for job in self.jobs if job.spec.job_id == job_id and not job.paused]:
+            self._guarded(job, partial(self._checkpoint, job))
+            if job in self.jobs:
+                job.pause()
+
+    def resume(self, job_id: str) -> None:
+        for job in [job for job in self.jobs if job.spec.job_id == job_id and job.paused]:
+            job.resume()
+
     def run(self, before_round: Callable[[Group], None] = lambda _: None) -> None:
         """Trains until no job is left. `before_round` may let jobs join and leave."""
         try:
             before_round(self)
             while self.jobs:
-                self._round()
+                if all(job.paused for job in self.jobs):
+                    self._check()
+                    time.sleep(PAUSED_POLL)
+                else:
+                    self._round()
                 before_round(self)
         except Stopped:
             for job in list(self.jobs):
                 self.cancel(job.spec.job_id)
 
     def _round(self) -> None:
-        for job in list(self.jobs):
+        for job in self._running():
             self._guarded(job, partial(self._end, job))  # a resumed job may have nothing left to do
-        steps = {job: job.next_rows() for job in self.jobs}
-        for job, loss in self._losses(steps).items():
-            self._guarded(job, partial(self._after_step, job, loss, steps[job]))
+        steps = {job: job.next_rows() for job in self._running()}
+        for job, measured in self._losses(steps).items():
+            self._guarded(job, partial(self._after_step, job, measured, steps[job]))
 
-    def _losses(self, steps: dict[Job, list[Example]]) -> dict[Job, float]:
+    def _running(self) -> list[Job]:
+        return [job for job in self.jobs if not job.paused]
+
+    def _losses(self, steps: dict[Job, list[Example]]) -> dict[Job, Measured]:
         """Leaves each job's gradient in its adapter. Out of memory together, the jobs go one by one."""
         try:
             return gradient_step(self._model, steps, self._device, self._check)
@@ -86,18 +92,18 @@ class Group:
                 self._fail(next(iter(steps)), error)
                 return {}
             log.warning("a shared step failed, so each job takes it alone: %s", error)
-        losses: dict[Job, float] = {}
+        losses: dict[Job, Measured] = {}
         for job in steps:
             job.lora.flat_grad.zero_()
         for job, rows in steps.items():
             self._guarded(job, partial(self._step_alone, job, rows, losses))
         return losses
 
-    def _step_alone(self, job: Job, rows: list[Example], losses: dict[Job, float]) -> None:
+    def _step_alone(self, job: Job, rows: list[Example], losses: dict[Job, Measured]) -> None:
         losses.update(gradient_step(self._model, {job: rows}, self._device, self._check))
 
-    def _after_step(self, job: Job, loss: float, rows: list[Example]) -> None:
-        job.update(loss, rows)
+    def _after_step(self, job: Job, measured: Measured, rows: list[Example]) -> None:
+        job.update(measured, rows)
         self._check()
         ended = job.stopped_by() is not None
         if job.wants_validation(ending=ended):
@@ -105,8 +111,12 @@ class Group:
             ended = job.stopped_by() is not None
         if ended:
             self._end(job)
-        else:
-            job.checkpoint_if_due()
+        elif job.checkpoint_due:
+            self._checkpoint(job)
+
+    def _checkpoint(self, job: Job) -> None:
+        job.save_state()
+        job.emit(publish(job))
 
     def _end(self, job: Job) -> None:
         stopped_by = job.stopped_by()
@@ -133,59 +143,3 @@ class Group:
     def _leave(self, job: Job, outcome: Outcome) -> None:
         self.jobs = [other for other in self.jobs if other is not job]
         self.outcomes[job.spec.job_id] = outcome
-
-
-def gradient_step(
-    model: Model, steps: dict[Job, list[Example]], device: torch.device, check: Callable[[], None]
-) -> dict[Job, float]:
-    """Adds each job's gradient to its adapter's and returns each job's mean loss over its completion tokens."""
-    parts = []
-    for job, rows in steps.items():
-        tokens = sum(len(row.completion) for row in rows)
-        parts += [Part(job, i, part, tokens) for i, part in enumerate(micro_batches(rows, MICRO_TOKENS))]
-    losses = dict.fromkeys(steps, 0.0)
-    for together in combine(parts, MICRO_TOKENS):
-        check()
-        packed = pack([part.rows for part in together], [part.loss_tokens for part in together], device)
-        trained = []
-        for part, group in zip(together, packed.groups, strict=True):
-            lora, training, step = part.job.lora, part.job.spec.training, part.job.step
-            largest = (group.end - group.begin) * model.widest
-            dropped = masks(lora, training.seed, step, part.index, largest)
-            trained.append(Trained(lora, dropped, noise(training.neftune_alpha, training.seed, step, part.index)))
-        shares = model.losses(packed, trained, check)
-        shares.sum().backward()  # type: ignore[no-untyped-call]
-        for part, group in zip(together, packed.groups, strict=True):
-            losses[part.job] += shares.detach()[group.loss_rows].sum().item()
-    return losses
-
-
-def combine(parts: Sequence[Part], token_limit: int) -> list[list[Part]]:
-    """Fills passes of the base up to the limit, each job at most once in a pass."""
-    passes: list[list[Part]] = []
-    room: list[int] = []
-    for part in sorted(parts, key=lambda part: part.index):
-        size = packed_tokens(part.rows)
-        for i, other in enumerate(passes):
-            if room[i] >= size and all(part.job is not there.job for there in other):
-                other.append(part)
-                room[i] -= size
-                break
-        else:
-            passes.append([part])
-            room.append(token_limit - size)
-    return passes
-
-
-def evaluate(model: Model, job: Job, device: torch.device, check: Callable[[], None]) -> float:
-    """Mean loss over the completion tokens of the validation rows, without dropout."""
-    rows = job.validation_rows
-    tokens = sum(len(row.completion) for row in rows)
-    total = 0.0
-    with torch.no_grad():
-        for at in range(0, len(rows), EVALUATION_ROWS):
-            for part in micro_batches(rows[at : at + EVALUATION_ROWS], MICRO_TOKENS):
-                check()
-                packed = pack([part], [tokens], device)
-                total += model.losses(packed, [Trained(job.lora)], check).sum().item()
-    return total

@@ -64,6 +64,12 @@ def new_lora(adapter: AdapterSpec, base_config: Mapping[str, Any], seed: int, de
     return Lora(flat, grad, pairs, scaling, adapter.dropout)
 
 
+def no_lora(device: torch.device) -> Lora:
+    """The base alone."""
+    nothing = torch.zeros(0, device=device)
+    return Lora(nothing, nothing, {}, 0.0, 0.0)
+
+
 def _leaf(flat: Tensor, grad: Tensor, begin: int, shape: tuple[int, int]) -> Tensor:
     end = begin + math.prod(shape)
     leaf = flat[begin:end].view(shape).detach().requires_grad_()

@@ -16,12 +16,27 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]  # ends with EOS
+    prompt: tuple[int, ...]  # up to the first token that carries loss
+    completion: tuple[int, ...]  # from there to the last one; an answer's last is EOS
+    skipped: tuple[tuple[int, int], ...] = ()  # [begin, end) within the completion, without loss: others' turns
+    rejected: tuple[int, ...] | None = None  # of a preference pair: the answer not wanted to the same prompt
+
+    @property
+    def completions(self) -> tuple[tuple[int, ...], ...]:
+        return (self.completion,) if self.rejected is None else (self.completion, self.rejected)
 
     @property
     def length(self) -> int:
-        return len(self.prompt) + len(self.completion)
+        """Billable tokens: of a pair, those of both sequences."""
+        return sum(len(self.prompt) + len(answer) for answer in self.completions)
+
+    @property
+    def longest(self) -> int:
+        return len(self.prompt) + max(len(answer) for answer in self.completions)
+
+    @property
+    def loss_tokens(self) -> int:
+        return sum(map(len, self.completions)) - sum(end - begin for begin, end in self.skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class Group:
     mask: Tensor  # [longest, prefix + longest], True where a query may look
     lengths: Tensor  # [prefix + own tokens], how long each one's row is; the prefix counts as the longest
     loss_rows: slice  # this job's share of `Packed.outputs`
+    sequences: Tensor  # [loss tokens of this job] -> number of its sequence; a pair is two in a row, the chosen first
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +66,7 @@ class Packed:
 
 def shared_prefix(rows: Sequence[Example]) -> int:
     """How many leading tokens all prompts have in common. The last prompt token stays a row's own: it carries loss."""
-    if len(rows) < 2:
+    if sum(len(row.completions) for row in rows) < 2:
         return 0
     longest = min(len(row.prompt) for row in rows) - 1
     low, high = min(row.prompt for row in rows), max(row.prompt for row in rows)
@@ -59,13 +75,19 @@ def shared_prefix(rows: Sequence[Example]) -> int:
 
 def packed_tokens(rows: Sequence[Example]) -> int:
     prefix = shared_prefix(rows)
-    return prefix + sum(row.length - prefix for row in rows)
+    return prefix + sum(own_tokens(row, prefix) for row in rows)
+
+
+def own_tokens(row: Example, prefix: int) -> int:
+    """What a row adds behind the shared prefix."""
+    return row.length - prefix * len(row.completions)
 
 
 def pack(
     jobs: Sequence[Sequence[Example]], loss_tokens: Sequence[int], device: torch.device, share: bool = True
 ) -> Packed:
-    """`loss_tokens`: how many tokens carry loss in each job's step, of which these rows may be a part."""
+    """`loss_tokens`: how many tokens carry loss in each job's step, of which these rows may be a part. 1 leaves each
+    token its whole loss."""
     ids: list[int] = []
     positions: list[int] = []
     outputs: list[int] = []
@@ -77,18 +99,22 @@ def pack(
         prefix = shared_prefix(rows) if share else 0
         ids += rows[0].prompt[:prefix]
         positions += range(prefix)
-        lengths = []
+        lengths: list[int] = []
+        sequences: list[int] = []
         for row in rows:
-            start = len(ids) - prefix
-            tokens = row.prompt + row.completion
-            # the last token predicts nothing, so it is left out
-            ids += tokens[prefix:-1]
-            positions += range(prefix, len(tokens) - 1)
-            outputs += range(start + len(row.prompt) - 1, start + len(tokens) - 1)
-            targets += row.completion
-            lengths.append(len(tokens) - 1 - prefix)
+            for answer in row.completions:
+                start = len(ids) - prefix + len(row.prompt)
+                tokens = row.prompt + answer
+                # the last token predicts nothing, so it is left out
+                ids += tokens[prefix:-1]
+                positions += range(prefix, len(tokens) - 1)
+                for first, stop in _learned(len(answer), row.skipped):
+                    outputs += range(start + first - 1, start + stop - 1)
+                    targets += answer[first:stop]
+                sequences += [len(lengths)] * (len(outputs) - first_output - len(sequences))
+                lengths.append(len(tokens) - 1 - prefix)
         weights += [1 / total] * (len(outputs) - first_output)
-        groups.append(_group(begin, prefix, lengths, slice(first_output, len(outputs)), device))
+        groups.append(_group(begin, prefix, lengths, slice(first_output, len(outputs)), sequences, device))
     return Packed(
         torch.tensor(ids, device=device),
         torch.tensor(positions, device=device),
@@ -99,7 +125,16 @@ def pack(
     )
 
 
-def _group(begin: int, prefix: int, lengths: list[int], loss_rows: slice, device: torch.device) -> Group:
+def _learned(length: int, skipped: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans between those that are skipped."""
+    begins = [0, *(end for _, end in skipped)]
+    ends = [*(begin for begin, _ in skipped), length]
+    return list(zip(begins, ends, strict=True))
+
+
+def _group(
+    begin: int, prefix: int, lengths: list[int], loss_rows: slice, sequences: list[int], device: torch.device
+) -> Group:
     longest = max(lengths)
     sizes = torch.tensor(lengths)
     starts = sizes.cumsum(0) - sizes
@@ -116,4 +151,5 @@ def _group(begin: int, prefix: int, lengths: list[int], loss_rows: slice, device
         causal.to(device),
         torch.cat([torch.full((prefix,), prefix + longest), (sizes + prefix).repeat_interleave(sizes)]).to(device),
         loss_rows,
+        torch.tensor(sequences, device=device),
     )

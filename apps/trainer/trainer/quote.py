@@ -12,9 +12,9 @@ import torch
 
 from trainer.batches import epoch_order, micro_batches
 from trainer.job import Job
-from trainer.loop import MICRO_TOKENS, evaluate, gradient_step
 from trainer.model import Model
 from trainer.packing import Example, packed_tokens
+from trainer.step import MICRO_TOKENS, evaluate, gradient_step
 
 TRIED_STEPS = 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
+import shutil
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import torch
 from lora_py.base_model import open_base
 from lora_py.peft_files import CONFIG_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
 
-from trainer.events import Finished, StoppedBy
+from trainer.events import Checkpoint, Finished, StoppedBy
 from trainer.job import Job
+
+PUBLISHED = 20  # checkpoints whose adapter folder is kept
 
 CARD = """---
 base_model: {base}
@@ -53,16 +56,7 @@ model = AutoPeftModelForCausalLM.from_pretrained("path/to/this/folder")
 
 def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
     spec, position = job.spec, job.position
-    settings = AdapterSettings(
-        rank=spec.adapter.rank,
-        alpha=spec.adapter.alpha,
-        dropout=spec.adapter.dropout,
-        target_modules=spec.adapter.target_modules,
-        prompt_format=spec.prompt_format,
-        base_model=spec.base_model.id,
-        use_rslora=spec.adapter.use_rslora,
-    )
-    sha256 = write_adapter(spec.output_dir, settings, job.lora.weights(), _card(job, stopped_by), _manifest(job))
+    sha256 = _write(job, spec.output_dir, stopped_by)
     return Finished(
         steps=position.step,
         epochs=job.epochs_done,
@@ -76,11 +70,36 @@ def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
     )
 
 
-def _manifest(job: Job) -> dict[str, object]:
+def publish(job: Job) -> Checkpoint:
+    """The adapter as it stands, as a folder of its own that serving can load while the training goes on."""
+    folder = job.spec.checkpoint_dir / f"step-{job.step:08d}" / "adapter"
+    sha256 = _write(job, folder, "checkpoint")
+    for old in sorted(job.spec.checkpoint_dir.glob("step-*/adapter"))[:-PUBLISHED]:
+        shutil.rmtree(old.parent, ignore_errors=True)
+    return Checkpoint(job.step, sha256, str(folder))
+
+
+def _write(job: Job, folder: Path, stopped_by: str) -> str:
+    spec = job.spec
+    settings = AdapterSettings(
+        rank=spec.adapter.rank,
+        alpha=spec.adapter.alpha,
+        dropout=spec.adapter.dropout,
+        target_modules=spec.adapter.target_modules,
+        prompt_format=spec.prompt_format,
+        base_model=spec.base_model.id,
+        use_rslora=spec.adapter.use_rslora,
+    )
+    return write_adapter(folder, settings, job.lora.weights(), _card(job, stopped_by), _manifest(job, stopped_by))
+
+
+def _manifest(job: Job, stopped_by: str) -> dict[str, object]:
     """What a replay needs to come to the same hash, and what it must be compared with."""
     spec = job.spec
     return {
         "job_id": spec.job_id,
+        "step": job.step,
+        "stopped_by": stopped_by,
         "base_sha256": base_sha256(spec.base_model.path),
         "data_sha256": job.train.sha256,
         "max_length": job.train.max_length,
@@ -102,7 +121,7 @@ def base_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _card(job: Job, stopped_by: StoppedBy) -> str:
+def _card(job: Job, stopped_by: str) -> str:
     spec, position = job.spec, job.position
     validation = "none" if position.validation_loss is None else f"{position.validation_loss:.4f}"
     return CARD.format(

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import torch
 
-from trainer.data import encoder, read_rows
+from trainer.data import read_rows
+from trainer.encode import encoder
 from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Emit, Failed
 from trainer.interrupt import Stopped
@@ -20,6 +21,7 @@ from trainer.job import Job
 from trainer.loop import Group
 from trainer.lora import new_lora
 from trainer.model import Model, load_model
+from trainer.rows import DataKind
 from trainer.spec import Spec, parse_spec
 
 log = logging.getLogger("trainer")
@@ -93,12 +95,23 @@ class Session:
 
     def _job(self, spec: Spec, model: Model, device: torch.device, emit: Emit) -> Job:
         encode = encoder(spec.base_model.path, model.config, spec.prompt_format)
-        rows = read_rows(spec.train_file, encode, spec.training.max_length, model.max_length, self._check)
+        asked = spec.training.max_length
+        rows = read_rows(spec.train_file, encode, asked, model.max_length, self._check, spec.data_kind)
+        check_method(spec, rows.kind)
         validation = None
         if spec.validation_file is not None:
-            validation = read_rows(spec.validation_file, encode, rows.max_length, model.max_length, self._check)
+            length = rows.max_length
+            validation = read_rows(spec.validation_file, encode, length, model.max_length, self._check, rows.kind)
         lora = new_lora(spec.adapter, model.config, spec.training.seed, device)
         return Job(spec, rows, validation, lora, emit, time.monotonic)
+
+
+def check_method(spec: Spec, kind: DataKind) -> None:
+    method = spec.training.method
+    if kind == "preference" and method == "sft":
+        raise TrainerError("trainer_bad_spec", "Rows of prompt, chosen and rejected need training.method dpo or orpo.")
+    if kind != "preference" and method != "sft":
+        raise TrainerError("trainer_bad_spec", f"training.method {method} needs rows of prompt, chosen and rejected.")
 
 
 def choose_device(asked: str) -> torch.device:

@@ -13,10 +13,12 @@ from typing import Any, Literal, TypeVar
 from lora_py.peft_files import MODULE_PARENTS, PromptFormat
 
 from trainer.errors import TrainerError
+from trainer.rows import DataKind
 
 Scheduler = Literal["cosine", "linear", "constant"]
 Device = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adamw", "adam", "sgd", "lion"]
+Method = Literal["sft", "dpo", "orpo"]
 T = TypeVar("T")
 
 
@@ -33,6 +35,7 @@ class AdapterSpec:
     dropout: float
     target_modules: tuple[str, ...]
     use_rslora: bool = False  # scale by alpha / sqrt(rank)
+    use_dora: bool = False  # weight-decomposed: a magnitude for each output
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,15 @@ class TrainingSpec:
     seed: int
     optimizer: OptimizerName = "adamw"
     neftune_alpha: float = 0.0  # noise on the embeddings of the rows in training; 0: none
+    method: Method = "sft"
+    beta: float = 0.1  # of DPO and ORPO
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationSpec:
+    """How the frozen base is kept: NF4 with double quantization, or eight bits."""
+
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,8 @@ class Spec:
     adapter: AdapterSpec
     training: TrainingSpec
     device: Device
+    data_kind: DataKind | None = None  # None: as the first row of the training file has it
+    quantization: QuantizationSpec | None = None
 
 
 # (lowest, highest) value of each number, both allowed
@@ -91,6 +105,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.early_stopping_patience": (1, math.inf),
     "training.seed": (0, 2**63 - 1),
     "training.neftune_alpha": (0, 1000),
+    "training.beta": (1e-6, 100),
 }
 
 
@@ -105,6 +120,10 @@ def parse_spec(raw: Any) -> Spec:
             raise _bad("adapter.target_modules", f"{name!r} is not one of {', '.join(MODULE_PARENTS)}")
     if len(set(spec.adapter.target_modules)) != len(spec.adapter.target_modules):
         raise _bad("adapter.target_modules", "names a module twice")
+    if spec.quantization is not None and spec.quantization.bits not in (4, 8):
+        raise _bad("quantization.bits", "must be 4 or 8")
+    if spec.training.method != "sft" and spec.training.neftune_alpha:
+        raise _bad("training.neftune_alpha", "is for method sft: a pair is compared without noise")
     return spec
 
 
@@ -125,7 +144,7 @@ def _object(cls: type[T], raw: Any, where: str) -> T:
 
 
 def _value(hint: Any, raw: Any, where: str) -> Any:
-    if typing.get_origin(hint) is types.UnionType:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         inner = next(h for h in typing.get_args(hint) if h is not type(None))
         return None if raw is None else _value(inner, raw, where)
     if dataclasses.is_dataclass(hint):

@@ -1,0 +1,101 @@
+"""One step's passes of the base: the rows of all jobs together, each job's gradient and loss its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.batches import micro_batches
+from trainer.job import Job
+from trainer.lora import masks, noise
+from trainer.model import Model, Trained
+from trainer.objectives import Measured, Totals, objective, start
+from trainer.packing import Example, Group, pack, packed_tokens
+
+MICRO_TOKENS = 1024  # tokens that go through the base at one time; a longer row goes alone
+EVALUATION_ROWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one job's step that go through the base together."""
+
+    job: Job
+    index: int
+    rows: list[Example]
+    totals: Totals
+
+
+def gradient_step(
+    model: Model, steps: dict[Job, list[Example]], device: torch.device, check: Callable[[], None]
+) -> dict[Job, Measured]:
+    """Adds each job's gradient to its adapter's, and returns each job's mean loss."""
+    parts = []
+    for job, rows in steps.items():
+        totals = Totals.of(rows)
+        parts += [Part(job, i, part, totals) for i, part in enumerate(micro_batches(rows, MICRO_TOKENS))]
+    found = {job: start(job.spec.training) for job in steps}
+    for together in combine(parts, MICRO_TOKENS):
+        check()
+        references = [_reference(model, part.job, part.rows, device, check) for part in together]
+        divisors = [part.totals.divisor(part.job.spec.training) for part in together]
+        packed = pack([part.rows for part in together], divisors, device)
+        trained = [_trained(part, group, model.widest) for part, group in zip(together, packed.groups, strict=True)]
+        losses = model.losses(packed, trained, check)
+        sums = []
+        for part, group, reference in zip(together, packed.groups, references, strict=True):
+            training = part.job.spec.training
+            loss, measured = objective(training, losses[group.loss_rows], group.sequences, part.totals, reference)
+            sums.append(loss)
+            found[part.job] += measured
+        torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
+    return found
+
+
+def combine(parts: Sequence[Part], token_limit: int) -> list[list[Part]]:
+    """Fills passes of the base up to the limit, each job at most once in a pass."""
+    passes: list[list[Part]] = []
+    room: list[int] = []
+    for part in sorted(parts, key=lambda part: part.index):
+        size = packed_tokens(part.rows)
+        for i, other in enumerate(passes):
+            if room[i] >= size and all(part.job is not there.job for there in other):
+                other.append(part)
+                room[i] -= size
+                break
+        else:
+            passes.append([part])
+            room.append(token_limit - size)
+    return passes
+
+
+def evaluate(model: Model, job: Job, device: torch.device, check: Callable[[], None]) -> Measured:
+    """Mean loss of the validation rows, without dropout."""
+    rows, training = job.validation_rows, job.spec.training
+    totals = Totals.of(rows)
+    found = start(training)
+    with torch.no_grad():
+        for at in range(0, len(rows), EVALUATION_ROWS):
+            for part in micro_batches(rows[at : at + EVALUATION_ROWS], MICRO_TOKENS):
+                check()
+                reference = _reference(model, job, part, device, check)
+                packed = pack([part], [totals.divisor(training)], device)
+                losses = model.losses(packed, [Trained(job.lora)], check)
+                found += objective(training, losses, packed.groups[0].sequences, totals, reference)[1]
+    return found
+
+
+def _trained(part: Part, group: Group, widest: int) -> Trained:
+    lora, training, step = part.job.lora, part.job.spec.training, part.job.step
+    largest = (group.end - group.begin) * widest
+    dropped = masks(lora, training.seed, step, part.index, largest)
+    return Trained(lora, dropped, noise(training.neftune_alpha, training.seed, step, part.index))
+
+
+def _reference(
+    model: Model, job: Job, rows: Sequence[Example], device: torch.device, check: Callable[[], None]
+) -> Tensor | None:
+    return job.reference.of(model, rows, device, check) if job.spec.training.method == "dpo" else None
