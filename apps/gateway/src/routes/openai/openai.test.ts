@@ -84,6 +84,20 @@ describe("the openai client", () => {
     expect(many.choices.map((choice) => choice.index)).toEqual([0, 1]);
   });
 
+  it("streams several answers side by side, and bills them all", async () => {
+    const before = (await gateway.usage()).length;
+    const ask = { model: "mine/1", messages: [{ role: "user" as const, content: "x" }], max_tokens: 3, n: 2, seed: 1 };
+    const ended = new Set<number>();
+    for await (const chunk of await client().chat.completions.create({ ...ask, temperature: 1, stream: true })) {
+      for (const choice of chunk.choices) if (choice.finish_reason !== null) ended.add(choice.index);
+    }
+    expect([...ended].sort()).toEqual([0, 1]);
+    const counted = await client().chat.completions.create({ ...ask, temperature: 1 });
+    const rows = (await gateway.usage()).slice(before);
+    expect(rows.at(1)?.completionTokens).toBe(counted.usage?.completion_tokens);
+    expect(rows.at(0)?.completionTokens).toBeGreaterThan(3); // both, whichever ends early
+  });
+
   it("throws the class that each refusal belongs to", async () => {
     const messages = [{ role: "user" as const, content: "x" }];
     const failure = async (act: Promise<unknown>) =>
@@ -118,17 +132,14 @@ describe("the openai client", () => {
     expect(
       await failure(client({ apiKey: gateway.foreignToken, baseURL: `${gateway.deployment}/v1` }).models.list()),
     ).toBeInstanceOf(OpenAI.PermissionDeniedError);
-    const stream = await chat.completions.create({
+    const tooLong = {
       model: "tiny",
-      messages: [{ role: "user", content: "x".repeat(600) }],
-      stream: true,
+      messages: [{ role: "user" as const, content: "x".repeat(600) }],
+      stream: true as const,
+    };
+    expect(await failure(chat.completions.create(tooLong))).toMatchObject({
+      constructor: OpenAI.BadRequestError, // before the first byte: a status, not an event
+      message: expect.stringContaining("tokens"),
     });
-    expect(
-      await failure(
-        (async () => {
-          for await (const _ of stream);
-        })(),
-      ),
-    ).toMatchObject({ constructor: OpenAI.APIError, message: expect.stringContaining("tokens") });
   });
 });
