@@ -55,3 +55,11 @@ def test_one_stalled_step_does_not_widen_the_next() -> None:
 def test_unknown_costs_mean_the_configured_rows() -> None:
     assert Pace().budget(8, 32, 512).take(0, 1000) == 24
     assert Pace().budget(0, 32, 512).take(0, 1000) == 512
+
+
+def test_prompt_rows_too_cheap_to_measure_have_a_cost_all_the_same() -> None:
+    """The step with a prompt took no longer than one without: a cost of 0 would divide by zero in the next plan."""
+    pace = Pace()
+    pace.seen(4, 0, 0, 0.05)
+    pace.seen(4, 40, keys_before(0, 40), 0.05)
+    assert pace.budget(4, 128, 512).take(0, 100) == 100

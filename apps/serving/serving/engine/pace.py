@@ -15,6 +15,7 @@ LONGEST_S = 0.5  # a step of prompts alone, so that newcomers and cancellations 
 LEAST_ROWS = 4  # a prompt at the front always advances by this much
 FEW_ROWS = 32
 LEARN = 0.3
+LEAST_S = 1e-7  # of one prompt row
 
 
 @dataclass(slots=True)
@@ -38,13 +39,13 @@ class Pace:
             return  # mostly the cost that every step has
         extra = max(0.0, seconds - (self._decode(decode_rows) or 0.0))
         if self.row_s is None:
-            self.row_s = extra / prompt_rows
+            self.row_s = max(LEAST_S, extra / prompt_rows)  # never 0: it divides
             return
         # Least mean squares, normalized: one step towards the line through this measurement.
         scaled = keys / 1000
         error = extra - self.row_s * prompt_rows - self.key_s * keys
         pull = LEARN * error / (prompt_rows**2 + scaled**2)
-        self.row_s = max(1e-7, self.row_s + pull * prompt_rows)
+        self.row_s = max(LEAST_S, self.row_s + pull * prompt_rows)
         self.key_s = max(0.0, self.key_s + pull * scaled / 1000)
 
     def budget(self, decode_rows: int, unmeasured: int, most: int) -> Budget:
