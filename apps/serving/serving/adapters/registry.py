@@ -19,6 +19,7 @@ from typing import BinaryIO
 from serving.adapters.fetch import Sink, Unreachable, with_retries
 from serving.adapters.identity import AdapterFailure, AdapterRef
 from serving.adapters.loader import Loader, Made
+from serving.adapters.loads import Load, done, refused, save_later
 from serving.adapters.locate import Locator
 from serving.adapters.memory import Memory
 from serving.adapters.pools import FairPool
@@ -41,16 +42,6 @@ class Loaded:
     engine: EngineAdapter
 
 
-@dataclass(slots=True, eq=False)
-class _Load:
-    """One adapter on its way into memory; whoever asks meanwhile waits for the same future."""
-
-    ref: AdapterRef
-    began: float
-    future: Future[EngineAdapter]
-    fetched: bool = False
-
-
 class Registry:
     def __init__(
         self, store: DiskStore, loader: Loader, origins: Origins, max_bytes: int, on_evict: Callable[[str], None]
@@ -66,8 +57,8 @@ class Registry:
         self._memory = Memory(max_bytes)
         self._max_bytes = max_bytes
         self._records = Records()
-        self._loading: dict[str, _Load] = {}  # by hash
-        self._parked: deque[_Load] = deque()
+        self._loading: dict[str, Load] = {}  # by hash
+        self._parked: deque[Load] = deque()
         self.counters = Counters()
         self.locator = Locator(store, loader, origins, self._in_memory, self._located)
 
@@ -90,13 +81,13 @@ class Registry:
             if adapter is not None:
                 self.counters.hits += 1
                 record.ready(adapter)
-                return _done(adapter)
+                return done(adapter)
             self.counters.misses += 1
             load = self._loading.get(ref.sha256)
             if load is None:
                 if record.broken:
-                    return _refused(record.error)
-                load = self._loading[ref.sha256] = _Load(ref, time.monotonic(), Future())
+                    return refused(record.error)
+                load = self._loading[ref.sha256] = Load(ref, time.monotonic(), Future())
                 load.future.set_running_or_notify_cancel()  # no waiter that leaves can cancel it for the others
                 self._begin(load)
             record.state = "fetching"
@@ -134,7 +125,7 @@ class Registry:
         for pool in (self._loaders, self._savers):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, load: _Load) -> None:
+    def _begin(self, load: Load) -> None:
         if self._memory.full:
             self._parked.append(load)
             timer = threading.Timer(ROOM_S, self._no_room, (load,))
@@ -143,10 +134,10 @@ class Registry:
         else:
             self._start(load)
 
-    def _start(self, load: _Load) -> None:
+    def _start(self, load: Load) -> None:
         self._loaders.submit(self._from_disk, load)
 
-    def _no_room(self, load: _Load) -> None:
+    def _no_room(self, load: Load) -> None:
         with self._lock:
             if load not in self._parked:
                 return
@@ -154,7 +145,7 @@ class Registry:
         message = f"adapter {load.ref.id} found no room: adapters in use fill the {self._max_bytes} bytes for adapters"
         self._failed(load, AdapterFailure(message))
 
-    def _from_disk(self, load: _Load) -> None:
+    def _from_disk(self, load: Load) -> None:
         """On a loader thread."""
         ref = load.ref
         try:
@@ -177,7 +168,7 @@ class Registry:
             raise AdapterFailure(f"adapter {ref.id} changed while it was being loaded; send the request again")
         return self._loader.from_bytes(ref.id, sha256, config, weights)
 
-    def _fetch(self, load: _Load) -> None:
+    def _fetch(self, load: Load) -> None:
         """On a fetcher thread."""
         ref, limits = load.ref, self._origins.limits
         deadline = time.monotonic() + limits.total_s
@@ -205,9 +196,9 @@ class Registry:
 
     def _located(self, ref: AdapterRef, made: Made, began: float) -> None:
         """The locator has read a local adapter to learn its hash, and made it ready on the way."""
-        self._arrived(_Load(ref, began, Future()), made)
+        self._arrived(Load(ref, began, Future()), made)
 
-    def _arrived(self, load: _Load, made: Made) -> None:
+    def _arrived(self, load: Load, made: Made) -> None:
         sha256, adapter = load.ref.sha256, made.adapter
         with self._lock:
             seconds = time.monotonic() - load.began
@@ -225,9 +216,9 @@ class Registry:
                 del self._loading[sha256]
             self._trim()
         load.future.set_result(adapter)
-        self._savers.submit(_save_later, made, time.monotonic() + SAVE_AFTER_S)
+        self._savers.submit(save_later, made, time.monotonic() + SAVE_AFTER_S)
 
-    def _failed(self, load: _Load, error: Exception) -> None:
+    def _failed(self, load: Load, error: Exception) -> None:
         ref = load.ref
         known = isinstance(error, AdapterFailure)
         if not known:
@@ -256,20 +247,3 @@ class Registry:
         self._on_evict(sha256)
         for record in self._records.with_hash(sha256):
             record.state = "evicted"
-
-
-def _save_later(made: Made, when: float) -> None:
-    time.sleep(max(0.0, when - time.monotonic()))
-    made.save()
-
-
-def _done(adapter: EngineAdapter) -> Future[EngineAdapter]:
-    future: Future[EngineAdapter] = Future()
-    future.set_result(adapter)
-    return future
-
-
-def _refused(message: str) -> Future[EngineAdapter]:
-    future: Future[EngineAdapter] = Future()
-    future.set_exception(AdapterFailure(message))
-    return future
