@@ -20,13 +20,12 @@ def main() -> int:
     settings = read_settings(sys.argv[1:])
     set_up_logs(settings.log_level, settings.log_format)
     try:
-        asyncio.run(serve(settings))
+        return asyncio.run(serve(settings))
     except ModelError as error:
         print(f"serving: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -15,8 +16,12 @@ import httpx
 import pytest
 from conftest import Served
 from gateway import SECRET
-from server import running_server, serving_process
+from server import free_port, running_server, serving_process
 from tiny import write_lora
+
+from serving.server.listen import Server
+from serving.server.settings import read_settings
+from serving.server.start import build
 
 GATEWAY = {"authorization": f"Bearer {SECRET}", "x-grove-tenant": "a"}
 
@@ -117,6 +122,34 @@ def wait_for_refusal(url: str) -> httpx.Response:
         if answer.status_code != 200:
             break
     return answer
+
+
+def test_server_whose_engine_has_died_tells_those_who_wait_and_ends(base: Path, tmp_path: Path) -> None:
+    port = free_port()
+    settings = read_settings(
+        ["--model", str(base), "--port", str(port), "--cache", str(tmp_path), "--threads", "1"], {}
+    )
+
+    async def run() -> tuple[httpx.Response, bool]:
+        app, context = build(settings)
+        context.generator.bridge.attach(asyncio.get_running_loop(), context.engine)
+        context.engine.start()
+        server = Server(app, context)
+        serving = asyncio.create_task(server.serve())
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            while not server.started:
+                await asyncio.sleep(0.01)
+            waits = asyncio.create_task(http.post("/generate", json=long_request(480)))
+            while not context.generator.in_flight:
+                await asyncio.sleep(0.001)
+            context.engine.stop()
+            answer = await waits
+        await serving
+        context.registry.close()
+        return answer, server.failed
+
+    answer, failed = asyncio.run(run())
+    assert (answer.status_code, failed) == (424, True) and "engine has stopped" in answer.json()["error"]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,10 @@ class Bridge:
             if waiting is not None:
                 waiting.put_nowait(event)
 
+    def fail_all(self, message: str) -> None:
+        """Ends every request that waits for the engine; on the event loop."""
+        self._dispatch([Failed(request_id, message) for request_id in self._queues])
+
     @asynccontextmanager
     async def run(self, request: Request) -> AsyncIterator[AsyncIterator[Event]]:
         """The events of one request. Leaving the block early cancels it in the engine."""

@@ -79,7 +79,19 @@ class Server(uvicorn.Server):
         self._generator = context.generator
         self._drain_s = settings.drain_s
         self._loop = asyncio.get_running_loop()
+        self._engine = context.engine
         self._drained: asyncio.Task[None] | None = None
+        self.failed = False
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second. A server whose engine has died tells those who wait, and ends."""
+        if not self._engine.alive and not self.failed:
+            log.critical("the engine has stopped; the server ends")
+            self.failed = True
+            self._generator.draining = True
+            self._generator.bridge.fail_all("the engine has stopped")
+            self._begin_to_drain()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGTERM and not self._generator.draining:

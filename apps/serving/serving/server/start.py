@@ -111,7 +111,8 @@ async def _preload(context: ServerContext) -> None:
             log.warning("could not preload %s: %s", adapter_id, error)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings) -> int:
+    """Until it is told to leave, or its engine has died; the process's exit status."""
     started = time.monotonic()
     tracing = make_tracing(os.environ, settings.model_id)
     app, context = build(settings, tracing)
@@ -119,13 +120,16 @@ async def serve(settings: Settings) -> None:
     bridge.attach(asyncio.get_running_loop(), context.engine)
     context.engine.start()
     await canary(context)
+    await context.structures.warm()
     await _preload(context)
     took = time.monotonic() - started
     log.info("ready in %.1f s: %s on %s, %s", took, settings.model_id, context.device, context.weights)
+    server = Server(app, context)
     try:
-        await Server(app, context).serve()
+        await server.serve()
     finally:
         context.registry.close()
         await asyncio.to_thread(context.engine.stop)
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
+    return 1 if server.failed else 0

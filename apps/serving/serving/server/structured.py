@@ -65,6 +65,10 @@ class Structures:
         self._pool = ThreadPoolExecutor(COMPILERS, thread_name_prefix="grammar")
         self._compiled: OrderedDict[str, Any] = OrderedDict()
 
+    async def warm(self) -> None:
+        """Reads the tokenizer, so that the first structured answer needn't wait for it."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._compile, "")
+
     async def masks(self, response_format: dict[str, Any] | None) -> MakeMask | None:
         """A maker of masks, one for each answer; None where the answer is free text. Refuses what can't be kept."""
         grammar = None if response_format is None else _grammar(response_format)
