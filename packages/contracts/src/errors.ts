@@ -21,6 +21,7 @@ export const errorTable = {
   idempotency_conflict: { http: 409, trpc: "CONFLICT", retry: false },
   dataset_not_ready: { http: 409, trpc: "CONFLICT", retry: false },
   dataset_in_use: { http: 409, trpc: "CONFLICT", retry: false },
+  job_not_pausable: { http: 409, trpc: "CONFLICT", retry: false },
   job_not_cancellable: { http: 409, trpc: "CONFLICT", retry: false },
   dataset_empty: { http: 422, trpc: "BAD_REQUEST", retry: false },
   dataset_too_small: { http: 422, trpc: "BAD_REQUEST", retry: false },

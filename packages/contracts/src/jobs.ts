@@ -123,6 +123,7 @@ export type JobView = {
   sweepId: string | null;
   attempt: number;
   cancelRequested: boolean;
+  paused: boolean; // asked to stand still
   progress: { step: number; totalSteps: number; secondsLeft: number | null } | null;
   result: {
     trainTokens: number;

@@ -4,6 +4,7 @@ import { listCheckpoints } from "@grove/core/adapters/checkpoints";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
 import { createJob } from "@grove/core/jobs/create-job";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
+import { pauseJob, resumeJob } from "@grove/core/jobs/pause-job";
 import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { listInput, orgProcedure, orThrow, router } from "../trpc.ts";
@@ -21,5 +22,7 @@ export const jobsRouter = router({
   create: orgProcedure
     .input(createJobInput)
     .mutation(async ({ ctx, input }) => orThrow(await createJob(ctx.org, input))),
+  pause: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await pauseJob(ctx.org, input.id))),
+  resume: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await resumeJob(ctx.org, input.id))),
   cancel: orgProcedure.input(byId).mutation(async ({ ctx, input }) => orThrow(await cancelJob(ctx.org, input.id))),
 });

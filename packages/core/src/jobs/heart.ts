@@ -16,6 +16,8 @@ export class Heart {
   readonly #outer: AbortSignal;
   readonly #onOuter = (): void => this.abort("stopped");
   #reason: StopReason | null = null;
+  #paused = false;
+  #onPause: (paused: boolean) => void = () => undefined;
   #timer: NodeJS.Timeout;
   #beating: Promise<void> = Promise.resolve();
 
@@ -36,6 +38,12 @@ export class Heart {
 
   get reason(): StopReason | null {
     return this.#reason;
+  }
+
+  /** From now on, `hear` is told when the job is paused and when it is to go on. */
+  onPause(hear: (paused: boolean) => void): void {
+    this.#onPause = hear;
+    if (this.#paused) hear(true);
   }
 
   abort(reason: StopReason): void {
@@ -59,10 +67,14 @@ export class Heart {
       const [row] = await this.#db.job.updateManyAndReturn({
         where: { id: this.#job.jobId, attempt: this.#job.attempt, status: { in: [...activeStatuses] } },
         data: { heartbeatAt: new Date() },
-        select: { cancelRequestedAt: true },
+        select: { cancelRequestedAt: true, paused: true },
       });
       if (row === undefined) this.abort("lost");
       else if (row.cancelRequestedAt !== null) this.abort("cancelled");
+      else if (row.paused !== this.#paused) {
+        this.#paused = row.paused;
+        this.#onPause(row.paused);
+      }
     } catch {
       // the database is away: the next beat tells, and the sweep of another worker if it stays away
     }

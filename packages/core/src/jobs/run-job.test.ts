@@ -13,6 +13,7 @@ import { authorizeRoute } from "../serving/authorize.ts";
 import { alone, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
 import { cancelJob } from "./cancel-job.ts";
 import { createJob } from "./create-job.ts";
+import { pauseJob, resumeJob } from "./pause-job.ts";
 import { quoteJob } from "./quote-job.ts";
 import { getJob, listJobEvents, readJobLog } from "./read.ts";
 import { runJob } from "./run-job.ts";
@@ -150,6 +151,23 @@ test("a checkpoint can be asked for by name while its job goes on, by nobody but
   await running;
   expect(await listCheckpoints(world.otherCtx, job.id)).toMatchObject({ ok: false, code: "job_not_found" });
 }, 60_000);
+
+test("a paused job stands still and goes on where it stood", async () => {
+  const job = await created(input({ epochs: 60, checkpointEverySteps: 50 }));
+  const running = runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
+  await waitFor(() => eventOf(job.id, "step"));
+  expect(await pauseJob(world.otherCtx, job.id)).toMatchObject({ ok: false, code: "job_not_found" });
+  expect(await pauseJob(world.ctx, job.id)).toMatchObject({ ok: true, value: { paused: true } });
+  const paused = await waitFor(() => eventOf(job.id, "paused"));
+  await sleep(700);
+  const last = await eventOf(job.id, "step");
+  expect(last?.event === "step" && paused.event === "paused" && last.step <= paused.step).toBe(true);
+  expect((await read(job.id)).status).toBe("training");
+  expect(await resumeJob(world.ctx, job.id)).toMatchObject({ ok: true, value: { paused: false } });
+  await running;
+  expect(await read(job.id)).toMatchObject({ status: "succeeded", attempt: 1, progress: { step: 300 } });
+  expect(await pauseJob(world.ctx, job.id)).toMatchObject({ ok: false, code: "job_not_pausable" });
+}, 90_000);
 
 test("a running job is cancelled within 5 seconds, its trainer is gone, and nothing is billed", async () => {
   const job = await created(input({ epochs: 1000 }));

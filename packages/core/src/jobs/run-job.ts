@@ -118,6 +118,7 @@ async function train(services: Services, seat: Seat, job: RunningJob, heart: Hea
       logFile,
       signal: heart.signal,
       onStart: (trainer) => recordTrainer(folder, trainer),
+      onPause: (hear) => heart.onPause(hear),
       onEvent,
     });
   } finally {

@@ -12,6 +12,7 @@ export type RunOptions = {
   logFile: string;
   signal: AbortSignal; // ask it to stop
   onStart: (trainer: { pid: number; specFile: string }) => Promise<void>;
+  onPause: (hear: (paused: boolean) => void) => void; // who wants the job to stand still, or to go on
   onEvent: (event: TrainerEvent) => void;
 };
 export type RunEnd = {
@@ -79,12 +80,14 @@ export class TrainerProcess {
     try {
       if (this.#child.pid !== undefined) await options.onStart({ pid: this.#child.pid, specFile: this.#specFile });
       if (options.specFile !== this.#specFile) await this.#join(options.specFile);
+      options.onPause((paused) => this.#tell(paused ? { pause: options.jobId } : { resume: options.jobId }));
       options.signal.addEventListener("abort", stop, { once: true });
       if (options.signal.aborted) stop();
       await Promise.race([over, this.#closed]);
       if (this.#active().length === 0) await this.#leaveTime();
       return { ...end, badLine: this.#badLine, exitCode: this.#child.exitCode, killedBy: this.#child.signalCode };
     } finally {
+      options.onPause(() => undefined);
       options.signal.removeEventListener("abort", stop);
       this.#members.delete(options.jobId);
       if (this.#members.size === 0) this.#destroy();

@@ -44,6 +44,7 @@ function toJobView(row: JobRow, costMicroUsd: bigint): JobView {
     config: jobConfig.parse(row.config),
     sweepId: row.sweepId,
     attempt: row.attempt,
+    paused: row.paused,
     cancelRequested: row.cancelRequestedAt !== null,
     progress:
       row.totalSteps === 0 ? null : { step: row.step, totalSteps: row.totalSteps, secondsLeft: row.secondsLeft },

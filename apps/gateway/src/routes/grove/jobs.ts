@@ -8,6 +8,7 @@ import { cancelJob } from "@grove/core/jobs/cancel-job";
 import { createJob } from "@grove/core/jobs/create-job";
 import { fromPredibase, predibaseConfig } from "@grove/core/jobs/doors/predibase";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
+import { pauseJob, resumeJob } from "@grove/core/jobs/pause-job";
 import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { Hono } from "hono";
@@ -80,9 +81,15 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     const log = input.ok ? await readJobLog(c.var.ctx, input.value.id) : input;
     return log.ok ? c.text(log.value) : failureResponse("grove", log);
   });
-  app.post("/:id/cancel", async (c) => {
-    const input = parseInput(byId, { id: c.req.param("id") });
-    return resultResponse(input.ok ? await cancelJob(c.var.ctx, input.value.id) : input);
-  });
+  for (const [act, run] of [
+    ["cancel", cancelJob],
+    ["pause", pauseJob],
+    ["resume", resumeJob],
+  ] as const) {
+    app.post(`/:id/${act}`, async (c) => {
+      const input = parseInput(byId, { id: c.req.param("id") });
+      return resultResponse(input.ok ? await run(c.var.ctx, input.value.id) : input);
+    });
+  }
   return app;
 }

@@ -36,7 +36,7 @@ export function toFineTuningJob(job: JobView, orgSlug: string) {
     model: job.config.baseModel,
     fine_tuned_model: job.adapterId,
     organization_id: orgSlug,
-    status: statuses[job.status],
+    status: job.paused && job.status === "training" ? "paused" : statuses[job.status],
     training_file: `file-${job.dataset.id}`,
     validation_file: null,
     result_files: [],

@@ -7,6 +7,7 @@ import { getDataset } from "@grove/core/datasets/read";
 import { cancelJob } from "@grove/core/jobs/cancel-job";
 import { createJob } from "@grove/core/jobs/create-job";
 import { fromOpenAi, type OpenAiJobInput, openAiJobInput } from "@grove/core/jobs/doors/openai";
+import { pauseJob, resumeJob } from "@grove/core/jobs/pause-job";
 import { getJob, listJobEvents, listJobs } from "@grove/core/jobs/read";
 import { Hono } from "hono";
 import type { GatewayContext, GatewayEnv } from "../../context.ts";
@@ -40,10 +41,16 @@ export function fineTuningRoutes(): Hono<GatewayEnv> {
     return jsonResponse(listOf(jobs, page.nextCursor !== null));
   });
   app.get("/:id", async (c) => answerJob(c, await findJob(c)));
-  app.post("/:id/cancel", async (c) => {
-    const job = await findJob(c);
-    return answerJob(c, job.ok ? await cancelJob(c.var.ctx, job.value.id) : job);
-  });
+  for (const [act, run] of [
+    ["cancel", cancelJob],
+    ["pause", pauseJob],
+    ["resume", resumeJob],
+  ] as const) {
+    app.post(`/:id/${act}`, async (c) => {
+      const job = await findJob(c);
+      return answerJob(c, job.ok ? await run(c.var.ctx, job.value.id) : job);
+    });
+  }
   app.get("/:id/events", async (c) => {
     const job = await findJob(c);
     if (!job.ok) return failureResponse("openai", job);

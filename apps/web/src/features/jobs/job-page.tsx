@@ -19,6 +19,7 @@ import { JobFigures } from "./job-figures";
 import { JobLog } from "./job-log";
 import { ChartLegend, LearningRateChart, LossChart } from "./loss-chart";
 import { nextStep } from "./next-step";
+import { PauseJob } from "./pause-job";
 import { isRunning } from "./running";
 import { readStory, type TrainingStory } from "./training-curve";
 import { useJobEvents } from "./use-job-events";
@@ -78,6 +79,7 @@ function JobDetail({ job }: { job: JobView }) {
           </>
         }
       >
+        {running ? <PauseJob job={job} /> : null}
         {running ? <CancelJob job={job} /> : null}
         {job.adapterId === null ? null : <AdapterActions adapterId={job.adapterId} />}
       </PageHeader>
@@ -120,6 +122,12 @@ function Outcome({ job }: { job: JobView }) {
     return (
       <Notice tone="warn" title="This job was cancelled">
         No adapter was made, and nothing was billed.
+      </Notice>
+    );
+  if (job.paused && job.status === "training")
+    return (
+      <Notice tone="info" title="This job is paused">
+        It has written a checkpoint and keeps its place; paused time is not counted. Resume it when you like.
       </Notice>
     );
   if (job.status === "queued")

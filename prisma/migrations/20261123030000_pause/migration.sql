@@ -1,0 +1,4 @@
+-- AlterTable
+ALTER TABLE "jobs" ADD COLUMN     "paused" BOOLEAN NOT NULL DEFAULT false;
+
+
