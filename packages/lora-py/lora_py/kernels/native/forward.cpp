@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <numeric>
+
 namespace grove {
 
 // Rows a power of two apart fall on the same lines of the cache; a little more sets them apart.
@@ -45,9 +47,7 @@ void Model::lay_out(const Step& step) {
   position_.resize(step.tokens);
   chunk_of_.resize(step.tokens);
   tiles_.clear();
-  adapted_ = false;
   for (int c = 0; c < step.chunks; c++) {
-    adapted_ |= step.adapters[c] != 0;
     for (int i = 0; i < step.count[c]; i++) {
       const int token = step.start[c] + i;
       table_[token] = reinterpret_cast<const LoraModule*>(step.adapters[c]);
@@ -56,6 +56,21 @@ void Model::lay_out(const Step& step) {
     }
     for (int first = 0; first < step.count[c]; first += query_tile())
       tiles_.push_back({c, first, std::min(query_tile(), step.count[c] - first)});
+  }
+  group_rows(step.tokens);
+}
+
+// Rows of one adapter side by side, in groups small enough to keep every thread busy.
+void Model::group_rows(int tokens) {
+  const int most = std::max(1, std::min(tokens / (2 * pool_.threads()), kLoraRows));
+  order_.resize(tokens);
+  std::iota(order_.begin(), order_.end(), 0);
+  std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) { return table_[a] < table_[b]; });
+  groups_.clear();
+  for (int t = 0; t < tokens; t++) {
+    const LoraModule* table = table_[order_[t]];
+    if (t == 0 || groups_.back().table != table || groups_.back().count == most) groups_.push_back({table, t, 0});
+    groups_.back().count++;
   }
 }
 
@@ -78,31 +93,49 @@ void Model::prepare(const Linear& next, const float* input, int row) {
 
 // y = input W^T for all tokens, and in the same breath the A side of their adapters' modules.
 void Model::linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules) {
-  const int panels = w.units(), threads = pool_.threads();
-  const int each = std::max(1, std::min(panels / (threads * 4), 64)), items = (panels + each - 1) / each;
-  const int shrinks = adapted_ ? step.tokens : 0;
+  const int units = w.units(), threads = pool_.threads();
+  const int each = std::max(1, std::min(units / (threads * 4), 64)), items = (units + each - 1) / each;
+  // Groups of the base model, whose table is null, come first.
+  int base = 0;
+  while (base < int(groups_.size()) && !groups_[base].table) base++;
+  const int shrinks = int(groups_.size()) - base;
   pool_.run(items + shrinks, [&](int item) {
-    if (item < shrinks) {
-      const LoraModule* table = table_[item];
-      for (int m = 0; table && m < modules; m++) {
-        const LoraModule& module = table[layer * kModules + first + m];
-        if (module.a) lora_shrink(module, input + size_t(item) * w.width, w.width, &low_[(size_t(item) * 3 + m) * kMaxRank]);
-      }
-      return;
-    }
-    const int begin = (item - shrinks) * each, end = std::min(panels, begin + each);
+    if (item < shrinks) return shrink(groups_[base + item], input, w.width, layer, first, modules);
+    const int begin = (item - shrinks) * each, end = std::min(units, begin + each);
     w.multiply(begin, end, input, inputs_, step.tokens, y_.get(), int(apart(w.rows)));
   });
 }
 
-void Model::expand(int layer, int token, int first, int modules, float* y) {
-  const LoraModule* table = table_[token];
-  if (!table) return;
+void Model::shrink(const Group& group, const float* input, int width, int layer, int first, int modules) {
+  const float* x[kLoraRows];
+  float* h[kLoraRows];
   for (int m = 0; m < modules; m++) {
-    const LoraModule& module = table[layer * kModules + first + m];
-    const int out = int(module_out(first + m));
-    if (module.a) lora_expand(module, &low_[(size_t(token) * 3 + m) * kMaxRank], out, y);
-    y += out;
+    const LoraModule& module = group.table[layer * kModules + first + m];
+    if (!module.a) continue;
+    for (int n = 0; n < group.count; n++) {
+      const size_t token = order_[group.first + n];
+      x[n] = input + token * width;
+      h[n] = &low_[(token * 3 + m) * kMaxRank];
+    }
+    lora_shrink(module, x, group.count, width, h);
+  }
+}
+
+// Adds the B side to rows of `y_`, which are `stride` apart.
+void Model::expand(const Group& group, int layer, int first, int modules, size_t stride) {
+  if (!group.table) return;
+  const float* h[kLoraRows];
+  float* y[kLoraRows];
+  size_t column = 0;
+  for (int m = 0; m < modules; column += module_out(first + m++)) {
+    const LoraModule& module = group.table[layer * kModules + first + m];
+    if (!module.a) continue;
+    for (int n = 0; n < group.count; n++) {
+      const size_t token = order_[group.first + n];
+      h[n] = &low_[(token * 3 + m) * kMaxRank];
+      y[n] = &y_[token * stride + column];
+    }
+    lora_expand(module, h, group.count, int(module_out(first + m)), y);
   }
 }
 
@@ -111,7 +144,6 @@ void Model::finish_qkv(const Layer& layer, const Step& step, int index, int toke
   float* y = &y_[token * apart(layer.qkv.rows)];
   if (layer.qkv_bias)
     for (int i = 0; i < layer.qkv.rows; i++) y[i] += layer.qkv_bias[i];
-  expand(index, token, kQ, 3, y);
   const float* cos = cos_ + size_t(position_[token]) * half_dim;
   const float* sin = sin_ + size_t(position_[token]) * half_dim;
   for (int h = 0; h < s_.heads + s_.kv_heads; h++) {
@@ -186,29 +218,40 @@ void Model::logits(const Step& step) {
   });
   pool_.run(step.rows, [&](int r) {
     const float* row = step.logits + size_t(r) * vocab;
-    int best = 0;
-    for (int i = 1; i < vocab; i++) best = row[i] > row[best] ? i : best;
-    f32x16 sum{};
-    double rest = 0;
+    f32x16 most = set16(-INFINITY), sum{};
     int i = 0;
-    for (; i + 16 <= vocab; i += 16) sum += exp16(load16(row + i) - row[best]);
-    for (; i < vocab; i++) rest += std::exp(row[i] - row[best]);
+    for (; i + 16 <= vocab; i += 16) most = larger16(most, load16(row + i));
+    float top = max16(most);
+    for (; i < vocab; i++) top = std::max(top, row[i]);
+    const int best = std::min(int(std::find(row, row + vocab, top) - row), vocab - 1);
+    double rest = 0;
+    for (i = 0; i + 16 <= vocab; i += 16) sum += exp16(load16(row + i) - top);
+    for (; i < vocab; i++) rest += std::exp(row[i] - top);
     step.best[r] = best;
-    step.norms[r] = row[best] + float(std::log(sum16(sum) + rest));
+    step.norms[r] = top + float(std::log(sum16(sum) + rest));
+  });
+}
+
+// Adds the adapters' B side of the layer's modules (none where `layer` < 0) and then calls f for each row.
+template <class F>
+void Model::each_row(int layer, int first, int modules, size_t stride, F&& f) {
+  pool_.run(int(groups_.size()), [&](int g) {
+    const Group& group = groups_[g];
+    if (layer >= 0) expand(group, layer, first, modules, stride);
+    for (int n = 0; n < group.count; n++) f(order_[group.first + n]);
   });
 }
 
 void Model::forward(const Step& step) {
   lay_out(step);
-  const int hidden = int(s_.hidden), inner = int(s_.intermediate), tokens = step.tokens;
+  const int hidden = int(s_.hidden), inner = int(s_.intermediate);
   for (int index = 0; index <= s_.layers; index++) {
     const Layer* before = index ? &layers_[index - 1] : nullptr;
     const Layer* layer = index < s_.layers ? &layers_[index] : nullptr;
-    pool_.run(tokens, [&](int t) {
+    each_row(before ? index - 1 : -1, kDown, 1, apart(hidden), [&](int t) {
       float* x = &x_[size_t(t) * hidden];
       if (before) {
-        float* y = &y_[t * apart(hidden)];
-        expand(index - 1, t, kDown, 1, y);
+        const float* y = &y_[t * apart(hidden)];
         for (int i = 0; i < hidden; i++) x[i] += y[i];
       } else {
         std::memcpy(x, embed_ + size_t(step.ids[t]) * hidden, hidden * sizeof(float));
@@ -219,26 +262,24 @@ void Model::forward(const Step& step) {
     });
     if (!layer) break;
     linear(layer->qkv, norm_.get(), step, index, kQ, 3);
-    pool_.run(tokens, [&](int t) { finish_qkv(*layer, step, index, t); });
+    each_row(index, kQ, 3, apart(layer->qkv.rows), [&](int t) { finish_qkv(*layer, step, index, t); });
     next_attention_ = 0;
     const int kv_heads = int(s_.kv_heads), items = int(tiles_.size()) * kv_heads;
     pool_.run(std::min(items, pool_.threads()), [&](int worker) {
       for (int item; (item = next_attention_++) < items;)
         attend(step, index, tiles_[item / kv_heads], item % kv_heads, worker);
     });
-    pool_.run(tokens, [&](int t) { prepare(layer->o, norm_.get(), t); });
+    pool_.run(step.tokens, [&](int t) { prepare(layer->o, norm_.get(), t); });
     linear(layer->o, norm_.get(), step, index, kO, 1);
-    pool_.run(tokens, [&](int t) {
+    each_row(index, kO, 1, apart(hidden), [&](int t) {
       float *x = &x_[size_t(t) * hidden], *y = &y_[t * apart(hidden)];
-      expand(index, t, kO, 1, y);
       for (int i = 0; i < hidden; i++) x[i] += y[i];
       norm_row(x, layer->post_norm, &norm_[size_t(t) * hidden]);
       prepare(layer->gate_up, norm_.get(), t);
     });
     linear(layer->gate_up, norm_.get(), step, index, kGate, 2);
-    pool_.run(tokens, [&](int t) {
+    each_row(index, kGate, 2, apart(2 * inner), [&](int t) {
       float *y = &y_[t * apart(2 * inner)], *out = &wide_[size_t(t) * inner];
-      expand(index, t, kGate, 2, y);
       int i = 0;
       for (; i + 16 <= inner; i += 16) {
         const f32x16 gate = load16(y + i);
@@ -291,14 +332,15 @@ void grove_model_forward(Model* model, const grove::Step* step) { model->forward
 // The grouped LoRA layer alone: y[t] += B(t) A(t) x[t] for `modules` modules whose outputs lie end to end in y.
 void grove_lora_add(float* y, const float* x, int tokens, int width, int total_out, const uint64_t* tables,
                     int modules, const int32_t* outs) {
-  float h[grove::kMaxRank];
+  float low[grove::kMaxRank], *h = low;
   for (int t = 0; t < tokens; t++) {
     const LoraModule* table = reinterpret_cast<const LoraModule*>(tables[t]);
+    const float* row = x + size_t(t) * width;
     float* target = y + size_t(t) * total_out;
     for (int m = 0; m < modules; target += outs[m++]) {
       if (!table || !table[m].a) continue;
-      grove::lora_shrink(table[m], x + size_t(t) * width, width, h);
-      grove::lora_expand(table[m], h, outs[m], target);
+      grove::lora_shrink(table[m], &row, 1, width, &h);
+      grove::lora_expand(table[m], &h, 1, outs[m], &target);
     }
   }
 }

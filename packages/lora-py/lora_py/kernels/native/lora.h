@@ -1,4 +1,5 @@
-// Each row's own low-rank product, read from its adapter's tensors where they lie: nothing is gathered or padded.
+// Each row's own low-rank product, read from its adapter's tensors where they lie: nothing is gathered or padded. Rows of
+// one adapter go together, so its weights are read and widened once for them; a row's sums don't depend on the others.
 #pragma once
 #include "simd.h"
 
@@ -12,43 +13,89 @@ struct LoraModule {
 };
 
 constexpr int kMaxRank = 256;
+constexpr int kLoraRows = 8;  // rows that are computed together at most
 
-// h[r] = A[r] . x
-inline void lora_shrink(const LoraModule& module, const float* x, int width, float* h) {
-  for (int r = 0; r < int(module.rank); r++) {
-    const half* a = module.a + size_t(r) * width;
-    f32x16 s0{}, s1{};
-    int i = 0;
-    for (; i + 32 <= width; i += 32) {
-      s0 += load16(a + i) * load16(x + i);
-      s1 += load16(a + i + 16) * load16(x + i + 16);
+// h[n][r] = A[r] . x[n] for N rows and R ranks
+template <int N, int R>
+inline void shrink_tile(const half* a, const float* const* x, int width, float* const* h) {
+  f32x16 s[N][R][2] = {};
+  int i = 0;
+  for (; i + 32 <= width; i += 32)
+    for (int r = 0; r < R; r++) {
+      __builtin_prefetch(a + size_t(R) * width + size_t(r) * width + i);
+      const f32x16 a0 = load16(a + size_t(r) * width + i), a1 = load16(a + size_t(r) * width + i + 16);
+      for (int n = 0; n < N; n++) {
+        s[n][r][0] += a0 * load16(x[n] + i);
+        s[n][r][1] += a1 * load16(x[n] + i + 16);
+      }
     }
-    float rest = 0;
-    for (; i < width; i++) rest += half_to_float(a[i]) * x[i];
-    h[r] = sum16(s0 + s1) + rest;
+  for (int n = 0; n < N; n++)
+    for (int r = 0; r < R; r++) {
+      float rest = 0;
+      for (int k = i; k < width; k++) rest += half_to_float(a[size_t(r) * width + k]) * x[n][k];
+      h[n][r] = sum16(s[n][r][0] + s[n][r][1]) + rest;
+    }
+}
+
+template <int N, int R>
+inline void shrink_ranks(const LoraModule& module, const float* const* x, int width, float* const* h) {
+  float* low[N];
+  int r = 0;
+  for (; r + R <= int(module.rank); r += R) {
+    for (int n = 0; n < N; n++) low[n] = h[n] + r;
+    shrink_tile<N, R>(module.a + size_t(r) * width, x, width, low);
+  }
+  for (; r < int(module.rank); r++) {
+    for (int n = 0; n < N; n++) low[n] = h[n] + r;
+    shrink_tile<N, 1>(module.a + size_t(r) * width, x, width, low);
   }
 }
 
-// y[o] += sum over r of h[r] B[r, o], four ranks a pass over y
-inline void lora_expand(const LoraModule& module, const float* h, int out, float* y) {
-  int r = 0;
-  for (; r + 4 <= int(module.rank); r += 4) {
-    const half* b = module.b + size_t(r) * out;
-    int o = 0;
-    for (; o + 16 <= out; o += 16) {
-      f32x16 v = load16(y + o);
-      for (int k = 0; k < 4; k++) v += load16(b + size_t(k) * out + o) * h[r + k];
-      store16(y + o, v);
+inline void lora_shrink(const LoraModule& module, const float* const* x, int rows, int width, float* const* h) {
+  int n = 0;
+  for (; n + 4 <= rows; n += 4) shrink_ranks<4, 2>(module, x + n, width, h + n);
+  for (; n + 2 <= rows; n += 2) shrink_ranks<2, 4>(module, x + n, width, h + n);
+  for (; n < rows; n++) shrink_ranks<1, 4>(module, x + n, width, h + n);
+}
+
+// y[n][o] += sum over R ranks of h[n][r] B[r, o]
+template <int N, int R>
+inline void expand_tile(const half* b, const float* const* h, int out, float* const* y) {
+  int o = 0;
+  for (; o + 16 <= out; o += 16) {
+    f32x16 v[N];
+    for (int n = 0; n < N; n++) v[n] = load16(y[n] + o);
+    for (int r = 0; r < R; r++) {
+      const f32x16 w = load16(b + size_t(r) * out + o);
+      for (int n = 0; n < N; n++) v[n] += w * h[n][r];
     }
-    for (; o < out; o++)
-      for (int k = 0; k < 4; k++) y[o] += half_to_float(b[size_t(k) * out + o]) * h[r + k];
+    for (int n = 0; n < N; n++) store16(y[n] + o, v[n]);
+  }
+  for (; o < out; o++)
+    for (int n = 0; n < N; n++)
+      for (int r = 0; r < R; r++) y[n][o] += half_to_float(b[size_t(r) * out + o]) * h[n][r];
+}
+
+template <int N>
+inline void expand_ranks(const LoraModule& module, const float* const* h, int out, float* const* y) {
+  const float* low[N];
+  int r = 0;
+  for (; r + 8 <= int(module.rank); r += 8) {
+    for (int n = 0; n < N; n++) low[n] = h[n] + r;
+    expand_tile<N, 8>(module.b + size_t(r) * out, low, out, y);
   }
   for (; r < int(module.rank); r++) {
-    const half* b = module.b + size_t(r) * out;
-    int o = 0;
-    for (; o + 16 <= out; o += 16) store16(y + o, load16(y + o) + load16(b + o) * h[r]);
-    for (; o < out; o++) y[o] += half_to_float(b[o]) * h[r];
+    for (int n = 0; n < N; n++) low[n] = h[n] + r;
+    expand_tile<N, 1>(module.b + size_t(r) * out, low, out, y);
   }
+}
+
+inline void lora_expand(const LoraModule& module, const float* const* h, int rows, int out, float* const* y) {
+  int n = 0;
+  for (; n + 8 <= rows; n += 8) expand_ranks<8>(module, h + n, out, y + n);
+  for (; n + 4 <= rows; n += 4) expand_ranks<4>(module, h + n, out, y + n);
+  for (; n + 2 <= rows; n += 2) expand_ranks<2>(module, h + n, out, y + n);
+  for (; n < rows; n++) expand_ranks<1>(module, h + n, out, y + n);
 }
 
 }  // namespace grove

@@ -93,14 +93,23 @@ class Model {
     int chunk, first, count;
   };
   std::vector<Tile> tiles_;
-  bool adapted_ = false;
+  struct Group {
+    const LoraModule* table;  // the adapter's, or null
+    int first, count;         // in `order_`
+  };
+  std::vector<int> order_;  // tokens, those of one adapter side by side
+  std::vector<Group> groups_;
 
   void reserve(int tokens);
   void lay_out(const Step& step);
   void norm_row(const float* x, const float* weight, float* out) const;
   void prepare(const Linear& next, const float* input, int row);
   void linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules);
-  void expand(int layer, int token, int first, int modules, float* y);
+  void group_rows(int tokens);
+  void shrink(const Group& group, const float* input, int width, int layer, int first, int modules);
+  void expand(const Group& group, int layer, int first, int modules, size_t stride);
+  template <class F>
+  void each_row(int layer, int first, int modules, size_t stride, F&& f);
   int64_t module_out(int module) const;
   void finish_qkv(const Layer& layer, const Step& step, int index, int token);
   void attend(const Step& step, int index, const Tile& tile, int kv_head, int worker);
