@@ -8,6 +8,7 @@ import { generate, generateStream } from "./generate.ts";
 import { runPlayground } from "./playground.ts";
 import type { PromptCall } from "./road.ts";
 import { scoreLabels } from "./score.ts";
+import { listServedAdapters } from "./served-adapters.ts";
 import {
   adapterFileServer,
   emptyDataset,
@@ -259,6 +260,28 @@ describe("runPlayground", () => {
     expect(chunks).toEqual([
       { type: "error", code: "template_column_missing", message: expect.stringContaining('"text"') },
     ]);
+  });
+});
+
+describe("listServedAdapters", () => {
+  it("shows an organisation its own adapters in the model server's memory, and nobody else's", async () => {
+    await generate(world.ctx, prompt({ adapterIds: [mine] }), newCall(), forever);
+    const view = {
+      adapterId: "mine/1",
+      sha256: adapter(0).sha256,
+      state: "resident",
+      rank: expect.any(Number),
+      bytes: expect.any(Number),
+      hits: expect.any(Number),
+      lastUse: expect.any(Date),
+      error: null,
+    };
+    expect(await listServedAdapters(world.ctx)).toMatchObject({
+      ok: true,
+      value: { server: "grove", adapters: [view] },
+    });
+    expect(await listServedAdapters(world.otherCtx)).toMatchObject({ ok: true, value: { adapters: [] } });
+    expect(await listServedAdapters(elsewhere("http://127.0.0.1:9"))).toMatchObject({ code: "serving_unavailable" });
   });
 });
 

@@ -91,7 +91,8 @@ export function openAiUpstream(setting: SettingOf<"openai">, base: { id: string;
     },
 
     async ask(_ctx: OrgCtx, question: Question, signal: AbortSignal): Asked<Response> {
-      if (question.path === "/tokenize") return unsupported("openai", "/tokenize");
+      if (question.path === "/tokenize")
+        return unsupported("openai", "/tokenize", "is not part of the protocol of this server");
       if (question.path === "/info") return ok(Response.json({ model_id: base.id }));
       const alive = await isHealthy(setting.url, "/models", headers, signal);
       if (alive) return ok(new Response(null, { status: 200 }));
