@@ -5,6 +5,7 @@ This file is the plain twin (torch, any device). `lora_py.kernels` has the nativ
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
     "down": ("mlp.down_proj",),
 }
+LARGE_PAGE = 2 << 20  # bytes
 MODULES: tuple[str, ...] = tuple(module for group in GROUPS.values() for module in group)
 Span = tuple[int, int, int]  # adapter slot, first row, rows
 
@@ -40,7 +42,8 @@ class PackedAdapter:
 
 def module_table(adapter: PackedAdapter) -> Tensor:
     """The adapter's addresses, for a kernel that reads half precision from main memory."""
-    if any(pair.a.dtype != torch.float16 or pair.a.device.type != "cpu" for pair in adapter.pairs.values()):
+    pair = next(iter(adapter.pairs.values()), None)  # the others are like it: this is asked at every step
+    if pair is not None and (pair.a.dtype != torch.float16 or pair.a.device.type != "cpu"):
         raise TypeError("the native kernel reads float16 tensors on the CPU")
     return adapter.table
 
@@ -53,17 +56,38 @@ def _addresses(pairs: Mapping[tuple[int, str], LoraPair], layers: int) -> Tensor
     return table
 
 
+def _place(name: str) -> tuple[int, str]:
+    """layers.N.self_attn.q_proj -> N, self_attn.q_proj"""
+    _, layer, module = name.split(".", 2)
+    return int(layer), module
+
+
+def _large_pages(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[count] values in one piece; a step reads all of an adapter, and in small pages the look-ups cost as much."""
+    size = count * dtype.itemsize
+    if device.type != "cpu" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.empty(count, dtype=dtype, device=device)
+    memory = mmap.mmap(-1, (size + LARGE_PAGE - 1) // LARGE_PAGE * LARGE_PAGE)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype, count=count)
+
+
 def pack_adapter(
     weights: Mapping[str, tuple[Tensor, Tensor]], scaling: float, dtype: torch.dtype, device: torch.device, layers: int
 ) -> PackedAdapter:
     """weights: "layers.N.self_attn.q_proj" -> (A [rank, in], B [out, rank]), as PEFT stores them."""
+    order = sorted(weights, key=lambda name: (_place(name)[0], MODULES.index(_place(name)[1])))
+    sizes = {name: (sum(t.numel() for t in weights[name]) + 31) // 32 * 32 for name in order}
+    memory, used = _large_pages(sum(sizes.values()), dtype, device), 0
     pairs: dict[tuple[int, str], LoraPair] = {}
-    for name, (a, b) in weights.items():
-        _, layer, module = name.split(".", 2)
-        scaled = (b.to(torch.float32) * scaling).t().contiguous()
-        pairs[int(layer), module] = LoraPair(
-            a=a.to(device=device, dtype=dtype).contiguous(), b=scaled.to(device=device, dtype=dtype)
-        )
+    for name in order:
+        a, b = weights[name]
+        held_a, held_b = memory[used : used + a.numel() + b.numel()].split([a.numel(), b.numel()])
+        used += sizes[name]
+        pair = LoraPair(a=held_a.view(a.shape), b=held_b.view(b.shape[1], b.shape[0]))
+        pair.a.copy_(a)
+        pair.b.copy_(b.to(torch.float32).mul(scaling).t())
+        pairs[_place(name)] = pair
     nbytes = sum(t.numel() * t.element_size() for pair in pairs.values() for t in (pair.a, pair.b))
     return PackedAdapter(
         max((pair.a.shape[0] for pair in pairs.values()), default=0),
