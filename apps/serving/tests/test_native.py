@@ -236,6 +236,20 @@ def test_details_parts(served: Served) -> None:
     assert details["seed"] is None
 
 
+def test_tokens_gained_by_speculation_are_skipped_tokens(served: Served) -> None:
+    answers = [
+        served.generate(f"{word * 12}", max_new_tokens=120, details=True, ignore_eos_token=True)
+        for word in ("ab ", "xyz")
+    ]
+    counts = []
+    for answer in answers:
+        details = answer.json()["details"]
+        counts.append(sum(token["skipped"] for token in details["tokens"]))
+        assert counts[-1] == details["skipped_tokens"] == int(answer.headers["x-skipped-tokens"])
+        assert details["generated_tokens"] == 120 and not details["tokens"][0]["skipped"]
+    assert sum(counts) > 0
+
+
 def test_best_of_returns_the_likeliest_and_lists_the_others(served: Served) -> None:
     details = served.generate(do_sample=True, best_of=3, details=True).json()["details"]
     others = details["best_of_sequences"]

@@ -77,6 +77,7 @@ class NewToken:
     logprob: float
     alternatives: tuple[tuple[int, float], ...]
     finish: Finish | None  # on the last one; "deadline" says that the answer was cut off there
+    drafted: bool = field(default=False, compare=False)  # a guess that was right: it came with the token before it
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -110,7 +110,7 @@ class Runner:
         while accepted < len(drafts) and event.finish is None and event.token == drafts[accepted]:
             accepted += 1
             self.scheduler.advanced(sequence, 1)
-            event = self._next_token(sequence, chosen, row.final + accepted)
+            event = replace(self._next_token(sequence, chosen, row.final + accepted), drafted=True)
             events.append(event)
         self.accepted += accepted
         if sequence.drafter is not None:

@@ -67,6 +67,7 @@ class Step:
     alternatives: tuple[tuple[int, float], ...]
     visible: str  # what this token adds to the answer, cut behind a stop sequence
     last: bool
+    skipped: bool = False  # gained by speculation, as LoRAX counts it
 
 
 @dataclass(slots=True)
@@ -87,6 +88,10 @@ class Answer:
     def reason(self) -> str:
         """One of LoRAX's three: `length`, `eos_token`, `stop_sequence`. A deadline cuts as a limit of length does."""
         return "length" if self.finish == "deadline" else self.finish
+
+    @property
+    def skipped(self) -> int:
+        return sum(step.skipped for step in self.steps)
 
     @property
     def mean_logprob(self) -> float:
@@ -158,7 +163,9 @@ class Generator:
                 matcher.text, stopped = matcher.text[:end], True
                 visible = matcher.text[before:]
         last = stopped or event.finish is not None
-        return Step(event.token, text, event.logprob, special, event.alternatives, visible, last), stopped
+        return Step(
+            event.token, text, event.logprob, special, event.alternatives, visible, last, event.drafted
+        ), stopped
 
     async def best_of(self, job: Job, answers: list[Answer]) -> list[Answer]:
         """Fills the answers to one prompt, each from its own seed; the best (mean log-probability) first.

@@ -49,7 +49,9 @@ class Metrics:
         self.generated = self._histogram("lorax_request_generated_tokens", _linear(max_total), "Tokens generated")
         self.input_length = self._histogram("lorax_request_input_length", _linear(max_input), "Tokens of the prompt")
         self.max_new = self._histogram("lorax_request_max_new_tokens", _linear(max_total), "max_new_tokens asked for")
-        for name in ("skipped_tokens", "input_count", "classify_output_count"):
+        self.skipped = Summary("lorax_request_skipped_tokens", "Tokens gained by speculation")
+        self._all.append(self.skipped)
+        for name in ("input_count", "classify_output_count"):
             self._all.append(Summary(f"lorax_request_{name}", "Not used by this server"))
         self.batches = self._value("lorax_batch_inference_count", "counter", "Steps run")
         self.batch_success = self._value("lorax_batch_inference_success", "counter", "Steps that succeeded")
@@ -96,6 +98,7 @@ class Metrics:
         self.inference.observe(inference)
         self.per_token.observe(inference / max(1, seen.generated_tokens))
         self.generated.observe(seen.generated_tokens)
+        self.skipped.observe(sum(answer.skipped for answer in seen.answers))
 
     def stepped(self, method: str, seconds: float, requests: int) -> None:
         """Called on the engine's thread after each step."""

@@ -80,7 +80,7 @@ def token_json(context: ServerContext, step: Step) -> dict[str, Any]:
         "text": step.text,
         "logprob": step.logprob,
         "special": step.special,
-        "skipped": False,
+        "skipped": step.skipped,
     }
     if step.alternatives:
         token["alternative_tokens"] = [
@@ -117,7 +117,11 @@ def _body(context: ServerContext, call: _Call, answers: list[Answer]) -> dict[st
     best = answers[0]
     body: dict[str, Any] = {"generated_text": _full_text(call, best)}
     if call.params.details or call.params.decoder_input_details:
-        details = {**_sequence(context, call, best), "prompt_tokens": len(call.prompt.ids), "skipped_tokens": 0}
+        details = {
+            **_sequence(context, call, best),
+            "prompt_tokens": len(call.prompt.ids),
+            "skipped_tokens": best.skipped,
+        }
         if len(answers) > 1:
             details["best_of_sequences"] = [
                 {"generated_text": _full_text(call, answer), **_sequence(context, call, answer)}
@@ -156,7 +160,7 @@ def _headers(context: ServerContext, call: _Call, loaded: list[Loaded], answers:
         "x-compute-characters": str(len(call.prompt.text)),
         "x-prompt-tokens": str(len(call.prompt.ids)),
         "x-generated-tokens": str(generated),
-        "x-skipped-tokens": "0",
+        "x-skipped-tokens": str(sum(answer.skipped for answer in answers)),
         "x-total-tokens": str(len(call.prompt.ids) + generated),
         **{name: str(max(0, round(seconds * 1000))) for name, seconds in times.items()},
         **identity_headers(context, loaded),
