@@ -1,28 +1,30 @@
 """One adapter's weights in one block of memory, as the engine reads them, and the same block as a file.
 
 Packing into one block saves a few hundred allocations for an adapter; the file saves hashing, parsing and converting
-PEFT's file a second time. Its plain twin is `grouped.pack_adapter`.
+PEFT's file a second time. Its checksum guards against damage, not against who may write there. The plain twin of all
+this is `grouped.pack_adapter`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lora_py.grouped import MODULES, LoraPair, PackedAdapter
+from lora_py.grouped import MODULES, LoraPair, PackedAdapter, large_pages, place_of
 from lora_py.peft_weights import AdapterError, Weights
 
-FORMAT = 1
+FORMAT = 2
 ALIGN = 64  # bytes: a cache line, and more than any vector load wants
-CHECK = 32  # bytes of SHA-256 at the file's start, over all that follows
+CHECK = 8  # bytes at the file's start: the CRC-32 of all that follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +48,62 @@ def _steps(places: list[Place], item: int) -> list[int]:
     return [-(-place.rank * size // line) * line for place in places for size in (place.in_size, place.out_size)]
 
 
+class _Pairs(Mapping[tuple[int, str], LoraPair]):
+    """The pairs of a block, each made a view when it is first asked for: the native kernel never asks."""
+
+    def __init__(self, arena: Tensor, places: list[Place], starts: list[int]) -> None:
+        self._arena = arena
+        self._where = {
+            (p.layer, MODULES[p.module]): (p, starts[2 * i], starts[2 * i + 1]) for i, p in enumerate(places)
+        }
+        self._made: dict[tuple[int, str], LoraPair] = {}
+
+    def __getitem__(self, key: tuple[int, str]) -> LoraPair:
+        if key not in self._made:
+            place, a, b = self._where[key]
+            r, n, m = place.rank, place.in_size, place.out_size
+            self._made[key] = LoraPair(
+                self._arena[a : a + r * n].view(r, n),
+                self._arena[b : b + r * m].view(r, m),
+            )
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+
 def _assemble(arena: Tensor, places: list[Place], layers: int) -> PackedAdapter:
     item = arena.element_size()
-    steps = _steps(places, item)
-    parts = torch.split(arena, steps)
-    pairs: dict[tuple[int, str], LoraPair] = {}
-    nbytes = rank = 0
-    for index, place in enumerate(places):
-        r, n, m = place.rank, place.in_size, place.out_size
-        a, b = parts[2 * index][: r * n].view(r, n), parts[2 * index + 1][: r * m].view(r, m)
-        pairs[place.layer, MODULES[place.module]] = LoraPair(a, b)
-        nbytes += r * (n + m) * item
-        rank = max(rank, r)
+    starts = [0, *accumulate(_steps(places, item))][: 2 * len(places)]
     table = torch.zeros(layers, len(MODULES), 3, dtype=torch.int64)
     if places:
-        step = torch.tensor(steps, dtype=torch.int64)
-        starts = (arena.data_ptr() + (step.cumsum(0) - step) * item).view(-1, 2)
+        addresses = torch.tensor(starts, dtype=torch.int64).view(-1, 2) * item + arena.data_ptr()
         ranks = torch.tensor([place.rank for place in places]).view(-1, 1)
         where = torch.tensor([(place.layer, place.module) for place in places])
-        table[where[:, 0], where[:, 1]] = torch.cat((starts, ranks), 1)
-    return PackedAdapter(rank, pairs, nbytes, table.to(arena.device))
+        table[where[:, 0], where[:, 1]] = torch.cat((addresses, ranks), 1)
+    return PackedAdapter(
+        rank=max((place.rank for place in places), default=0),
+        pairs=_Pairs(arena, places, starts),
+        nbytes=sum(place.rank * (place.in_size + place.out_size) for place in places) * item,
+        table=table.to(arena.device),
+    )
 
 
 def pack_arena(
     weights: Weights, scaling_of: Callable[[str], float], dtype: torch.dtype, device: torch.device, layers: int
 ) -> tuple[PackedAdapter, Tensor, list[Place]]:
     """The packed adapter, its block on the CPU and what lies in it. Refuses weights that `dtype` can't hold."""
-    names = list(weights)
-    places = []
-    for name in names:
-        _, layer, module = name.split(".", 2)
-        a, b = weights[name]
-        places.append(Place(int(layer), MODULES.index(module), a.shape[0], a.shape[1], b.shape[0]))
+    found = {}
+    for name, (a, b) in weights.items():
+        layer, module = place_of(name)
+        found[name] = Place(layer, MODULES.index(module), a.shape[0], a.shape[1], b.shape[0])
+    names = sorted(found, key=lambda name: (found[name].layer, found[name].module))  # as a step reads them
+    places = [found[name] for name in names]
     steps = _steps(places, dtype.itemsize)
-    arena = torch.zeros(sum(steps), dtype=dtype)
+    arena = large_pages(sum(steps), dtype, torch.device("cpu")).zero_()
     parts = torch.split(arena, steps)
     for index, (name, place) in enumerate(zip(names, places, strict=True)):
         a, b = weights[name]
@@ -98,12 +122,12 @@ def write_packed(path: Path, arena: Tensor, places: list[Place], about: dict[str
     head = json.dumps({"format": FORMAT, "dtype": str(arena.dtype), "places": rows, "about": about}).encode()
     head += b" " * (-(CHECK + 8 + len(head)) % ALIGN)
     body = arena.view(torch.uint8).numpy().data
-    digest = hashlib.sha256(len(head).to_bytes(8, "little") + head)
-    digest.update(body)
+    size = len(head).to_bytes(8, "little")
+    check = zlib.crc32(body, zlib.crc32(size + head)).to_bytes(CHECK, "little")
     part = path.with_name(f".part-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
     try:
         with part.open("wb") as file:
-            file.writelines((digest.digest(), len(head).to_bytes(8, "little"), head, body))
+            file.writelines((check, size, head, body))
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
@@ -114,11 +138,11 @@ def read_packed(
 ) -> PackedAdapter:
     """Raises FileNotFoundError or NotPacked. Every byte is checked before it is used."""
     with path.open("rb") as file:
-        block = torch.empty(os.fstat(file.fileno()).st_size, dtype=torch.uint8)
+        block = large_pages(os.fstat(file.fileno()).st_size, torch.uint8, torch.device("cpu"))
         bytes_ = block.numpy().data
         if file.readinto(bytes_) != len(bytes_) or len(bytes_) < CHECK + 8:
             raise NotPacked("cut off")
-    if hashlib.sha256(bytes_[CHECK:]).digest() != bytes_[:CHECK]:
+    if zlib.crc32(bytes_[CHECK:]) != int.from_bytes(bytes_[:CHECK], "little"):
         raise NotPacked("damaged")
     start = CHECK + 8 + int.from_bytes(bytes_[CHECK : CHECK + 8], "little")
     head = json.loads(bytes(bytes_[CHECK + 8 : start]))

@@ -56,13 +56,13 @@ def _addresses(pairs: Mapping[tuple[int, str], LoraPair], layers: int) -> Tensor
     return table
 
 
-def _place(name: str) -> tuple[int, str]:
+def place_of(name: str) -> tuple[int, str]:
     """layers.N.self_attn.q_proj -> N, self_attn.q_proj"""
     _, layer, module = name.split(".", 2)
     return int(layer), module
 
 
-def _large_pages(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def large_pages(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[count] values in one piece; a step reads all of an adapter, and in small pages the look-ups cost as much."""
     size = count * dtype.itemsize
     if device.type != "cpu" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
@@ -76,18 +76,18 @@ def pack_adapter(
     weights: Mapping[str, tuple[Tensor, Tensor]], scaling: float, dtype: torch.dtype, device: torch.device, layers: int
 ) -> PackedAdapter:
     """weights: "layers.N.self_attn.q_proj" -> (A [rank, in], B [out, rank]), as PEFT stores them."""
-    order = sorted(weights, key=lambda name: (_place(name)[0], MODULES.index(_place(name)[1])))
+    order = sorted(weights, key=lambda name: (place_of(name)[0], MODULES.index(place_of(name)[1])))
     sizes = {name: (sum(t.numel() for t in weights[name]) + 31) // 32 * 32 for name in order}
-    memory, used = _large_pages(sum(sizes.values()), dtype, device), 0
+    memory, used = large_pages(sum(sizes.values()), dtype, device), 0
     pairs: dict[tuple[int, str], LoraPair] = {}
     for name in order:
         a, b = weights[name]
-        held_a, held_b = memory[used : used + a.numel() + b.numel()].split([a.numel(), b.numel()])
+        held_a, held_b = torch.split(memory[used : used + a.numel() + b.numel()], [a.numel(), b.numel()])
         used += sizes[name]
         pair = LoraPair(a=held_a.view(a.shape), b=held_b.view(b.shape[1], b.shape[0]))
         pair.a.copy_(a)
         pair.b.copy_(b.to(torch.float32).mul(scaling).t())
-        pairs[_place(name)] = pair
+        pairs[place_of(name)] = pair
     nbytes = sum(t.numel() * t.element_size() for pair in pairs.values() for t in (pair.a, pair.b))
     return PackedAdapter(
         max((pair.a.shape[0] for pair in pairs.values()), default=0),
