@@ -8,6 +8,12 @@
 namespace grove {
 
 #if GROVE_AMX
+// Tile `sum` += (tiles 4 + 5) times the tile at `from`, which is read into tile `w`. Tiles are named by literals.
+#define GROVE_ADD(sum, w, from, stride) \
+  _tile_loadd(w, from, stride);         \
+  _tile_dpbf16ps(sum, 4, w);            \
+  _tile_dpbf16ps(sum, 5, w)
+
 class TiledAttention {
  public:
   TiledAttention(int head_dim, int window) : dim_(head_dim), window_(window), scale_(1.0f / std::sqrt(float(head_dim))) {}
@@ -111,20 +117,27 @@ class TiledAttention {
     }
   }
 
+  // All four blocks at once, so that their sums don't wait for each other; what is past `used` is not read later.
   void score(int tile, const int32_t* blocks, const uint16_t* keys, size_t block_stride, int used) {
-    for (int b = 0; b < used; b++) {
-      const uint16_t* k = keys + size_t(blocks[b]) * block_stride;
-      const uint16_t* q = &queries_[size_t(tile) * kTileRows * dim_ * 2];
-      _tile_zero(0);
-      for (int d = 0; d < dim_; d += kGroup, k += kTile, q += 2 * kTile) {
-        _tile_loadd(6, k, 64);
-        _tile_loadd(4, q, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, q + kTile, 64);
-        _tile_dpbf16ps(0, 5, 6);
-      }
-      _tile_stored(0, &scores_[0][b * kBlock], kStep * 4);
+    const uint16_t* q = &queries_[size_t(tile) * kTileRows * dim_ * 2];
+    const uint16_t* k[kBlocks];
+    for (int b = 0; b < kBlocks; b++) k[b] = keys + size_t(blocks[b < used ? b : 0]) * block_stride;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int d = 0; d < dim_ / kGroup; d++, q += 2 * kTile) {
+      _tile_loadd(4, q, 64);
+      _tile_loadd(5, q + kTile, 64);
+      GROVE_ADD(0, 6, k[0] + d * kTile, 64);
+      GROVE_ADD(1, 7, k[1] + d * kTile, 64);
+      GROVE_ADD(2, 6, k[2] + d * kTile, 64);
+      GROVE_ADD(3, 7, k[3] + d * kTile, 64);
     }
+    _tile_stored(0, &scores_[0][0], kStep * 4);
+    _tile_stored(1, &scores_[0][kBlock], kStep * 4);
+    _tile_stored(2, &scores_[0][2 * kBlock], kStep * 4);
+    _tile_stored(3, &scores_[0][3 * kBlock], kStep * 4);
   }
 
   // Scores of `row` become weights; `position` is the row's own where some of the keys are not for it, else -1.
@@ -156,18 +169,31 @@ class TiledAttention {
       split_bf16(v[pair * 2], v[pair * 2 + 1], &weights_[pair][0][at], &weights_[pair][1][at]);
   }
 
+  // 32 dims at a time; the weights lie in tiles 4 and 5, or 2 and 3 for the second 32 tokens.
   void add_values(int tile, int pairs) {
-    for (int d = 0; d < dim_; d += 16) {
+    const int stride = dim_ * 4;  // bytes, of a row of sums and of a pair of tokens
+    _tile_loadd(4, weights_[0][0], 64);
+    _tile_loadd(5, weights_[0][1], 64);
+    _tile_loadd(2, weights_[1][0], 64);
+    _tile_loadd(3, weights_[1][1], 64);
+    for (int d = 0; d < dim_; d += 32) {
       float* sums = &sums_[size_t(tile) * kTileRows * dim_ + d];
-      _tile_loadd(1, sums, dim_ * 4);
-      for (int pair = 0; pair < pairs; pair++) {
-        _tile_loadd(7, &values_[(size_t(pair) * kGroup * dim_) + d * 2], dim_ * 4);
-        _tile_loadd(4, weights_[pair][0], 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, weights_[pair][1], 64);
-        _tile_dpbf16ps(1, 5, 7);
+      const uint16_t* v = &values_[d * 2];
+      _tile_loadd(0, sums, stride);
+      _tile_loadd(1, sums + 16, stride);
+      GROVE_ADD(0, 6, v, stride);
+      GROVE_ADD(1, 7, v + 32, stride);
+      if (pairs == 2) {
+        v += kGroup * dim_;
+        _tile_loadd(6, v, stride);
+        _tile_dpbf16ps(0, 2, 6);
+        _tile_loadd(7, v + 32, stride);
+        _tile_dpbf16ps(1, 2, 7);
+        _tile_dpbf16ps(0, 3, 6);
+        _tile_dpbf16ps(1, 3, 7);
       }
-      _tile_stored(1, sums, dim_ * 4);
+      _tile_stored(0, sums, stride);
+      _tile_stored(1, sums + 16, stride);
     }
   }
 };
