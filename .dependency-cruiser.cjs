@@ -1,7 +1,7 @@
 // Who may import whom: apps → packages/api → packages/core → packages/{db,queue,storage} → packages/contracts.
 // Node's own modules and registry packages are not judged here, only edges inside the repository.
 
-const tests = "\\.(test|e2e)\\.[cm]?[jt]sx?$|/testing\\.ts$|/e2e/";
+const tests = "\\.(test|e2e)\\.[cm]?[jt]sx?$|/testing[a-z-]*\\.ts$|/e2e/";
 const packages = (...names) => `^packages/(${names.join("|")})/`;
 
 /** A layer may use what is named, and nothing else of ours. */
@@ -80,7 +80,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: "node_modules" },
-    exclude: { path: "/generated/|/\\.next/|next-env\\.d\\.ts" },
+    exclude: { path: "/\\.venv|/generated/|/\\.next/|next-env\\.d\\.ts" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" }, // for the "@/" paths of apps/web
     enhancedResolveOptions: {
