@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from rig import LIMITS, Rig, open_rig
 from s3server import ACCESS, SECRET_KEY, s3_server
 from tiny import write_lora
 
-from serving.adapters import locate
+from serving.adapters import locate, registry
 from serving.adapters.identity import AdapterFailure
 from serving.adapters.options import HubOptions, S3Options
+from serving.adapters.sources import LocalFolders
 from serving.adapters.store import FILES
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -103,6 +105,27 @@ def test_s3_with_wrong_credentials_or_away_is_told_and_not_mistaken_for_absent(
         assert "larger than 1000 bytes" in refused(rig, "s3", "adapters/one")
     with open_rig(tmp_path) as rig, pytest.raises(AdapterFailure, match="not enabled"):
         rig.locate("s3", "adapters/one")
+
+
+def test_a_local_folder_is_hashed_again_after_a_restart_only_if_it_was_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "SAVE_AFTER_S", 0.0)
+    hashed: list[str] = []
+    real = LocalFolders.read
+    monkeypatch.setattr(LocalFolders, "read", lambda self, name: hashed.append(name) or real(self, name))
+    shas = [write_lora(tmp_path / "local" / "x", 1)]
+    for turn in range(4):
+        with open_rig(tmp_path) as rig:
+            ref = rig.locate("local", "x")
+            rig.load(ref)
+            assert ref.sha256 == shas[-1]
+            until = time.monotonic() + 5
+            while not list(rig.cache.glob(f"{ref.sha256}-*.packed")) and time.monotonic() < until:
+                time.sleep(0.01)
+        if turn == 1:
+            shas.append(write_lora(tmp_path / "local" / "x", 2))
+    assert len(hashed) == 2 and len(set(shas)) == 2
 
 
 def hub_options(hub: HubState, token: str | None = None) -> HubOptions:

@@ -141,6 +141,10 @@ class Locator:
             stamp = local.stamp(ref.id)
             if known is not None and known.stamp == stamp:
                 return known
+            alias = _alias(ref, stamp)
+            found = self._seen_before(ref, alias, stamp, began)
+            if found is not None:
+                return found
             sha256, config, weights, form = self.read_local(ref.id)
             if local.stamp(ref.id) == stamp:
                 break
@@ -149,6 +153,20 @@ class Locator:
         if not self._in_memory(sha256):
             made = self._loader.from_packed(ref.id, sha256)
             made = made or self._loader.from_bytes(ref.id, sha256, config, weights)
+            self._on_made(replace(ref, sha256=sha256, prompt_format=form), made, began)
+        self._store.set_alias(alias, sha256)
+        return Located(sha256, form, stamp, began)
+
+    def _seen_before(self, ref: AdapterRef, alias: str, stamp: object, began: float) -> Located | None:
+        """A folder whose files have not been touched since it was last hashed is not hashed again after a restart."""
+        sha256 = self._store.alias(alias)
+        if sha256 is None:
+            return None
+        form = self._origins.local.form(ref.id)
+        if not self._in_memory(sha256):
+            made = self._loader.from_packed(ref.id, sha256)
+            if made is None:
+                return None
             self._on_made(replace(ref, sha256=sha256, prompt_format=form), made, began)
         return Located(sha256, form, stamp, began)
 
@@ -167,7 +185,7 @@ class Locator:
             return replace(known, at=began)
         if known is not None and known.stamp == stamp:
             return replace(known, at=began)
-        alias = hashlib.sha256(repr((ref.source, ref.id, stamp)).encode()).hexdigest()
+        alias = _alias(ref, stamp)
         sha256 = self._store.alias(alias)
         if sha256 is None or not self._loader.has(sha256):
             with self._lock:
@@ -186,3 +204,8 @@ class Locator:
         if len(self._records) > KEPT:
             self._records.popitem(last=False)
         return record
+
+
+def _alias(ref: AdapterRef, stamp: object) -> str:
+    """A file name under which the disk tier remembers the hash of this version of the name."""
+    return hashlib.sha256(repr((ref.source, ref.id, stamp)).encode()).hexdigest()

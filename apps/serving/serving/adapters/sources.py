@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -50,15 +51,19 @@ class LocalFolders:
 
     def read(self, adapter_id: str) -> tuple[bytes, bytes, PromptFormat]:
         folder = self._folder(adapter_id)
-        try:
+        with _named(adapter_id):
             return (*read_files(folder, self._max_bytes), prompt_format(folder))
-        except (AdapterError, OSError) as error:
-            raise AdapterFailure(f"adapter {adapter_id} was refused: {error}") from error
 
-    def stamp(self, adapter_id: str) -> tuple[tuple[int, int, int, int], ...]:
+    def form(self, adapter_id: str) -> PromptFormat:
+        folder = self._folder(adapter_id)
+        with _named(adapter_id):
+            return prompt_format(folder)
+
+    def stamp(self, adapter_id: str) -> tuple[tuple[int, ...], ...]:
+        """Of each file: where it lies, its size, and when it and its inode were last changed."""
         folder = self._folder(adapter_id)
         stats = [path.stat() for name in (*FILES, GROVE_FILE) if (path := folder / name).is_file()]
-        return tuple((s.st_mtime_ns, s.st_ctime_ns, s.st_size, s.st_ino) for s in stats)
+        return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
 
     def _folder(self, adapter_id: str) -> Path:
         self.check(adapter_id)
@@ -68,6 +73,14 @@ class LocalFolders:
         if not inside or not folder.is_dir():
             raise AdapterFailure(f"adapter {adapter_id} was not found in the local adapters folder")
         return folder
+
+
+@contextmanager
+def _named(adapter_id: str) -> Iterator[None]:
+    try:
+        yield
+    except (AdapterError, OSError) as error:
+        raise AdapterFailure(f"adapter {adapter_id} was refused: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
