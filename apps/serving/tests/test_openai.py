@@ -100,6 +100,14 @@ def test_what_is_not_supported_is_refused_by_name(client: openai.OpenAI, field: 
     assert refused.value.param == field
 
 
+def test_max_completion_tokens_bounds_the_answer(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="", messages=HELLO, max_completion_tokens=3, temperature=0)
+    assert answer.usage is not None and answer.usage.completion_tokens <= 3
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="", messages=HELLO, max_completion_tokens=100_000)
+    assert refused.value.param == "max_completion_tokens"
+
+
 def test_n_logprobs_and_seed(client: openai.OpenAI) -> None:
     def ask(**more: object) -> openai.types.chat.ChatCompletion:
         return client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=5, temperature=2.0, **more)
