@@ -77,13 +77,12 @@ def pack_adapter(
 ) -> PackedAdapter:
     """weights: "layers.N.self_attn.q_proj" -> (A [rank, in], B [out, rank]), as PEFT stores them."""
     order = sorted(weights, key=lambda name: (place_of(name)[0], MODULES.index(place_of(name)[1])))
-    sizes = {name: (sum(t.numel() for t in weights[name]) + 31) // 32 * 32 for name in order}
-    memory, used = large_pages(sum(sizes.values()), dtype, device), 0
+    sizes = [-(-half.numel() // 32) * 32 for name in order for half in weights[name]]  # kernels read aligned lines
+    parts = iter(torch.split(large_pages(sum(sizes), dtype, device), sizes))
     pairs: dict[tuple[int, str], LoraPair] = {}
     for name in order:
         a, b = weights[name]
-        held_a, held_b = torch.split(memory[used : used + a.numel() + b.numel()], [a.numel(), b.numel()])
-        used += sizes[name]
+        held_a, held_b = next(parts)[: a.numel()], next(parts)[: b.numel()]
         pair = LoraPair(a=held_a.view(a.shape), b=held_b.view(b.shape[1], b.shape[0]))
         pair.a.copy_(a)
         pair.b.copy_(b.to(torch.float32).mul(scaling).t())

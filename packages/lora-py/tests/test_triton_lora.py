@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lora_py.arena import pack_arena
 from lora_py.grouped import GROUPS, SlotTable, Span, pack_adapter, plan_plain
 from lora_py.kernels.choose import plan_lora_for
 
@@ -85,6 +86,14 @@ def test_a_row_is_the_same_to_the_bit_whatever_shares_its_batch() -> None:
     plan_triton([(1, 0, 1)], table, CPU)(alone, x[20:21].contiguous(), 1, "qkv")
     assert torch.equal(together[20], alone[0])
     assert torch.equal(together[13:15], y[13:15])  # the base's rows
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_packed_weight_begins_where_the_kernels_may_load_16_bytes(dtype: torch.dtype) -> None:
+    weights = {f"layers.0.{module}": (torch.ones(3, 5), torch.ones(7, 3)) for module in WIDTHS}
+    arena, _, _ = pack_arena(weights, lambda name: 1.0, dtype, CPU, 1)
+    for packed in (pack_adapter(weights, 1.0, dtype, CPU, 1), arena):
+        assert not (packed.table[..., :2] % 16).any()
 
 
 def test_slot_that_was_emptied_is_an_error_and_never_the_base() -> None:
