@@ -18,7 +18,8 @@ def describe(root: Path, threads: int) -> dict[str, Any]:
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     fields = {key.strip(): value.strip() for key, value in fields.items()}
     flags = fields.get("flags", "").split()
-    commit = subprocess.run(["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    git = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True)
     return {
         "processor": fields.get("model name", platform.machine()),
         "flags": [flag for flag in WATCHED if flag in flags],

@@ -13,11 +13,13 @@ from pathlib import Path
 from figures import Figure, missing
 from machine import describe
 from race import ContenderFailed
-from rows import answers, latency, peers, resident
+from report import write_readme
+from rows import answers, latency, lookup, peers, resident
 from stage import ROOT, Stage
 
 SINGLE_ROWS: dict[str, Callable[[Stage], Figure]] = {
     "long-prompt": latency.long_prompt,
+    "prompt-lookup": lookup.lookup,
     "resident": resident.resident,
     "zipf": resident.zipf,
     "cold": latency.cold,
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="turns of each contender in each case (5; 2 with --quick)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each contender")
     parser.add_argument("--json", type=Path, help="also write the result here")
+    parser.add_argument("--readme", action="store_true", help="put the table into this folder's README.md")
     parser.add_argument("--only", help=f"some of the rows: {', '.join(ROW_NAMES)}")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts")
     args = parser.parse_args()
@@ -76,6 +79,8 @@ def main() -> None:
         print(figure.line())
     if args.json is not None:
         args.json.write_text(json.dumps(result, indent=2) + "\n")
+    if args.readme:
+        write_readme(Path(__file__).parent / "README.md", result, figures)
 
 
 if __name__ == "__main__":

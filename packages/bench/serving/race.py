@@ -46,12 +46,16 @@ class Contender:
                 },
             )
         self._buffer = b""
+        self._ready = False
 
     def ready(self, seconds: float = 300) -> None:
-        self._line(b"ready", seconds)
-        self._signal(signal.SIGSTOP)
+        if not self._ready:
+            self._line(b"ready", seconds)
+            self._ready = True
+            self._signal(signal.SIGSTOP)
 
     def turn(self, task: dict[str, Any], seconds: float = 600) -> Turn:
+        self.ready()
         self._signal(signal.SIGCONT)
         cpu = self._cpu_seconds()
         assert self._process.stdin is not None

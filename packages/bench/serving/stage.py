@@ -7,6 +7,8 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,31 +74,42 @@ class Stage:
             **more,
         }
 
-    def server(self, name: str, kind: str, shas: list[str], *settings: str) -> Contender:
-        """Our own server over HTTP, with the adapters of `kind` in its disk cache."""
+    def server(self, name: str, kind: str, shas: list[str], *settings: str, lookup: bool = False) -> Contender:
+        """Our own server over HTTP, with the adapters of `kind` in its disk cache. `lookup`: with prompt lookup, as it
+        is by default; most rows are without, since the peers run without their own kind of it."""
         listed = self._work / f"{name}.json"
         listed.write_text(json.dumps(shas))
         port = str(free_port())
-        command = [str(self.base), str(self.cache(kind)), port, str(listed), *settings]
+        command = [str(self.base), str(self.cache(kind)), port, str(listed), "with" if lookup else "without", *settings]
         return self.start(name, [sys.executable, str(HERE / "contenders/grove_http.py"), *command])
 
     def start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> Contender:
+        """Starts it, and does not wait until it is ready: its first turn does."""
         if name not in self._contenders:
-            began = time.monotonic()
-            contender = Contender(name, command, self.threads, self.data / "logs", env)
-            self._contenders[name] = contender
-            contender.ready()
-            self.say(f"{name} is ready after {time.monotonic() - began:.0f} s")
+            self._contenders[name] = Contender(name, command, self.threads, self.data / "logs", env)
         return self._contenders[name]
 
-    def peer(self, name: str) -> Contender | None:
-        """A peer with its adapters loaded, or None with the reason in `notes`."""
+    def peers(self, names: list[str]) -> dict[str, Contender]:
+        """Those that can be had, ready with their adapters loaded; why others can't is in `notes`."""
+        found: dict[str, Contender] = {}
+        for name in names:
+            with self.noted(name):
+                found[name] = self._peer(name)
+        for name, contender in found.items():
+            with self.noted(name):
+                contender.ready()
+                self.say(f"{name} is ready")
+        return {name: contender for name, contender in found.items() if name not in self.notes}
+
+    @contextmanager
+    def noted(self, name: str) -> Iterator[None]:
+        """A peer that fails is left out, with the reason told."""
         try:
-            return self._peer(name)
+            yield
         except (CannotInstall, ContenderFailed) as error:
             self.notes[name] = str(error)
             self.say(f"{name} can't take part: {error}")
-            return None
+            self.leave(name)
 
     def _peer(self, name: str) -> Contender:
         adapters = self.adapters("peers", PEER_ADAPTERS, half=False)[:PEER_ADAPTERS]

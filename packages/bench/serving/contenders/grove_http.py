@@ -1,6 +1,8 @@
 """Our server as it is run, over HTTP. Adapters lie in its disk cache and are named as the gateway names them.
 
-grove_http.py BASE CACHE PORT SHA256S.json [SETTING…]    (settings go to the server as they are)
+grove_http.py BASE CACHE PORT SHA256S.json with|without [SETTING…]
+
+with or without prompt lookup; settings go to the server as they are.
 
 Beside plain turns it takes tasks with "kind": "details" (tokens and log-probabilities of each answer), "first_token"
 (seconds to the first token, one request after another), "gaps" (one long prompt arrives while others decode).
@@ -60,6 +62,9 @@ class Server:
         *calls, long = self.calls(task)
         streams = [Stream(self._port, "/generate_stream", call) for call in calls]
         read_until(streams, lambda: all(len(stream.moments) >= task["after"] for stream in streams))
+        short = [stream for stream in streams if len(stream.moments) < task["after"]]
+        if short:
+            raise SystemExit(f"a stream ended early: {short[0].beginning!r}")
         late = Stream(self._port, "/generate_stream", long)
         read_until([*streams, late], lambda: False)
         gaps = [
@@ -81,8 +86,9 @@ def _call(text: str, sha256: str | None, settings: dict[str, Any]) -> Call:
 def main() -> None:
     base, cache, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     adapters = json.loads(Path(sys.argv[4]).read_text())
-    command = [sys.executable, "-m", "serving", "--model", base, "--port", str(port), "--cache", cache]
-    command += ["--threads", os.environ["GROVE_BENCH_THREADS"], "--log-level", "warning", *sys.argv[5:]]
+    program = ["-m", "serving"] if sys.argv[5] == "with" else [str(Path(__file__).parent / "without_lookup.py")]
+    command = [sys.executable, *program, "--model", base, "--port", str(port), "--cache", cache]
+    command += ["--threads", os.environ["GROVE_BENCH_THREADS"], "--log-level", "warning", *sys.argv[6:]]
     subprocess.Popen(command, env={**os.environ, "GROVE_INTERNAL_SECRET": SECRET}, stdout=sys.stderr)
     wait_until(lambda: healthy(port), 120, "the server")
     server = Server(port, adapters)

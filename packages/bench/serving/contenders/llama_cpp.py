@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
-from client import Client, healthy, wait_until
+from client import Call, Client, healthy, wait_until
 from protocol import Answers, Task, serve
 
 SLOTS = 16
@@ -30,9 +31,14 @@ def main() -> None:
     wait_until(lambda: healthy(port), 60, "llama-server")
 
     def turn(task: Task) -> Answers:
-        calls = []
+        calls: list[Call] = []
         for ids, adapter in zip(task["ids"], task["adapters"], strict=True):
-            body = {"prompt": ids, "n_predict": task["new_tokens"], "temperature": 0, "ignore_eos": True}
+            body: dict[str, Any] = {
+                "prompt": ids,
+                "n_predict": task["new_tokens"],
+                "temperature": 0,
+                "ignore_eos": True,
+            }
             body |= {"cache_prompt": False, "return_tokens": True}
             if adapters:
                 body["lora"] = [{"id": adapter, "scale": 1.0}] if adapter >= 0 else []

@@ -21,11 +21,13 @@ class Stream:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         self._tail = b""
+        self.beginning = b""  # of what the server said, to tell why a stream was short
 
     def read(self) -> bool:
         """False once the server has closed the stream."""
         data = self.socket.recv(1 << 16)
         now = time.perf_counter()
+        self.beginning = (self.beginning + data)[:600]
         seen = self._tail + data
         self.moments += [now] * seen.count(b"data:")
         # what could be the beginning of the next "data:" is looked at again with what follows

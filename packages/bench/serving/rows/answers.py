@@ -26,7 +26,7 @@ def quality(stage: Stage) -> Figure:
     _, test = rows(ROOT)
     answers: dict[str, list[str]] = {}
     for name, weights in (("served", "auto"), ("fp32", "torch")):
-        server = stage.server(f"grove-quality-{name}", "quality", [sha256], "--weights", weights)
+        server = stage.server(f"grove-quality-{name}", "quality", [sha256], "--weights", weights, lookup=True)
         task = {"texts": [row.prompt for row in test], "adapters": [0] * len(test), "in_flight": 16}
         turn = server.turn({**task, "new_tokens": ANSWER_TOKENS, "ignore_eos": False, "kind": "details"})
         answers[name] = [text.strip() for text in turn["generated"]]
@@ -46,13 +46,13 @@ def quality(stage: Stage) -> Figure:
 
 
 def deterministic(stage: Stage) -> Figure:
-    """Each request alone and in three crowds: tokens and log-probabilities must be the same to the bit. Ours is so
+    """Each request alone and in two crowds: tokens and log-probabilities must be the same to the bit. Ours is so
     always, so what it costs is seen against the fastest way we have that is not: fp32 products by torch and MKL."""
     shas = [adapter.sha256 for adapter in stage.adapters("peers", PEER_ADAPTERS, half=False)]
     ways: dict[str, Contender] = {}
     same: dict[str, str] = {}
     for name, weights in (("served", "auto"), ("fp32", "fp32"), ("torch", "torch")):
-        ways[name] = stage.server(f"grove-{name}", "peers", shas, "--weights", weights)
+        ways[name] = stage.server(f"grove-{name}", "peers", shas, "--weights", weights, lookup=name == "served")
         same[name] = _same_bytes(stage, ways[name])
     turns: dict[str, list[Turn]] = {name: [] for name in ways}
     for number in range(stage.rounds):
@@ -75,13 +75,13 @@ def deterministic(stage: Stage) -> Figure:
 
 
 def _same_bytes(stage: Stage, server: Contender) -> str:
-    """How many answers in crowds of 16, 32 and 48 are those of the request alone."""
-    alone = stage.task(8, list(range(8)), kind="details", in_flight=1, new_tokens=32)
+    """How many answers in crowds of 16 and 48 are those of the request alone."""
+    alone = stage.task(8, list(range(8)), kind="details", in_flight=1, new_tokens=24)
     first = server.turn(alone)
     wanted = list(zip(first["answers"], first["logprobs"], strict=True))
     equal = total = 0
-    for crowd in (8, 24, 40):
-        others = stage.task(crowd, list(range(PEER_ADAPTERS)), new_tokens=32)
+    for crowd in (8, 40):
+        others = stage.task(crowd, list(range(PEER_ADAPTERS)), new_tokens=24)
         task = {key: value + others[key] if isinstance(value, list) else value for key, value in alone.items()}
         turn = server.turn({**task, "in_flight": crowd + 8})
         got = list(zip(turn["answers"], turn["logprobs"], strict=True))[:8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 
-from figures import Figure, missing, percentile
+from figures import Figure, missing, of_rounds, percentile
 from race import ContenderFailed
 from stage import PEER_ADAPTERS, Stage
 
@@ -49,7 +49,7 @@ def cold(stage: Stage) -> Figure:
 
 
 def long_prompt(stage: Stage) -> Figure:
-    title = f"{LONG_PROMPT}-token prompt arrives while {DECODERS} decode: p99 gap / median"
+    title = f"{LONG_PROMPT}-token prompt arrives while {DECODERS} decode: p99 gap while it is read / median without"
     shas = [adapter.sha256 for adapter in stage.adapters("peers", PEER_ADAPTERS, half=False)]
     server = stage.server("grove", "peers", shas)
     server.turn(stage.task(PEER_ADAPTERS, list(range(PEER_ADAPTERS)), new_tokens=4))
@@ -78,9 +78,9 @@ def long_prompt(stage: Stage) -> Figure:
                 "long_first_token_s": round(turn["long_first_token_s"], 2),
             }
         )
-    detail = {"p99_while_it_runs_over_median_without": round(statistics.median(strict), 2), "rounds": rounds}
-    value, low, high = statistics.median(ratios), min(ratios), max(ratios)
-    return Figure("long-prompt", title, "<= 3", round(value, 2), round(low, 2), round(high, 2), detail=detail)
+    whole = round(statistics.median(ratios), 2)
+    title += f" (p99 / median of the whole run: {whole})"
+    return of_rounds("long-prompt", title, "<= 3", strict, whole_run=whole, rounds=rounds)
 
 
 def _forget(path: str) -> None:

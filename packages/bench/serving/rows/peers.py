@@ -27,6 +27,7 @@ ROWS = {
     "single": ("one request with adapter, against llama.cpp without", ">= 1", "one request", ("llama.cpp-plain",)),
     "sgemm": ("share of the machine's sgemm bound, 16 in flight", ">= 0.75", "16 requests, 16 adapters", ("sgemm",)),
 }
+WARM_TOKENS = 16
 TURNS = {"one request": 3}  # requests after one another in a turn of this case
 
 Turns = dict[str, dict[str, list[Turn]]]  # case, contender -> its turns, one a round
@@ -37,8 +38,8 @@ def measure(stage: Stage, rows: list[str]) -> list[Figure]:
     cases = {case: (CASES[case][0], CASES[case][1]) for row, (_, _, case, _) in ROWS.items() if row in rows}
     shas = [adapter.sha256 for adapter in stage.adapters("peers", PEER_ADAPTERS, half=False)]
     ours = stage.server(OURS, "peers", shas)
-    peers = {name: stage.peer(name) for name in sorted(wanted)}
-    taking: dict[str, Contender] = {OURS: ours, **{name: found for name, found in peers.items() if found is not None}}
+    taking: dict[str, Contender] = {OURS: ours, **stage.peers(sorted(wanted))}
+    stage.say("peers: warm-up")
     turns: Turns = {case: {} for case in cases}
     agreement = {case: _warm(stage, taking, case) for case in cases}
     for number in range(stage.rounds):
@@ -46,8 +47,10 @@ def measure(stage: Stage, rows: list[str]) -> list[Figure]:
         for case, (requests, adapters) in cases.items():
             task = stage.task(requests * TURNS.get(case, 1), list(range(adapters)), in_flight=requests)
             for name, contender in _of_case(taking, case).items():
-                turns[case].setdefault(name, []).append(_turn(stage, contender, task))
-    stage.leave(*peers)
+                with stage.noted(name):
+                    turns[case].setdefault(name, []).append(_turn(contender, task))
+            taking = {name: one for name, one in taking.items() if name not in stage.notes}
+    stage.leave(*wanted)
     return [_figure(stage, row, turns, agreement) for row in rows]
 
 
@@ -55,7 +58,7 @@ def _of_case(taking: dict[str, Contender], case: str) -> dict[str, Contender]:
     return {name: one for name, one in taking.items() if name in (OURS, *CASES[case][2])}
 
 
-def _turn(stage: Stage, contender: Contender, task: dict[str, Any]) -> Turn:
+def _turn(contender: Contender, task: dict[str, Any]) -> Turn:
     turn = contender.turn(task)
     if contender.name != "sgemm" and turn["tokens"] != NEW_TOKENS * len(task["ids"]):
         raise ContenderFailed(f"{contender.name} made {turn['tokens']} tokens of {NEW_TOKENS * len(task['ids'])}")
@@ -66,10 +69,13 @@ def _turn(stage: Stage, contender: Contender, task: dict[str, Any]) -> Turn:
 def _warm(stage: Stage, taking: dict[str, Contender], case: str) -> dict[str, float]:
     """One turn that does not count, in which everybody's answers are compared with ours: how many tokens agree."""
     requests, adapters, _ = CASES[case]
-    task = stage.task(requests, list(range(adapters)), kind="details")
-    answers = {name: one.turn(task).get("answers") for name, one in _of_case(taking, case).items()}
-    mine = answers.pop(OURS)
-    return {name: _shared(mine, given) for name, given in answers.items() if given and name != "sgemm"}
+    task = stage.task(requests, list(range(adapters)), kind="details", new_tokens=WARM_TOKENS)
+    answers: dict[str, list[list[int]]] = {}
+    for name, one in _of_case(taking, case).items():
+        with stage.noted(name):
+            answers[name] = one.turn(task).get("answers", [])
+    mine = answers.pop(OURS, [])
+    return {name: round(_shared(mine, given), 1) for name, given in answers.items() if given and mine}
 
 
 def _shared(mine: list[list[int]], theirs: list[list[int]]) -> float:
@@ -83,8 +89,8 @@ def _shared(mine: list[list[int]], theirs: list[list[int]]) -> float:
 
 def _figure(stage: Stage, row: str, turns: Turns, agreement: dict[str, dict[str, float]]) -> Figure:
     title, wanted, case, names = ROWS[row]
-    present = [name for name in names if turns[case].get(name)]
-    if not present:
+    present = [name for name in names if name in turns[case] and name not in stage.notes]
+    if not present or OURS in stage.notes:
         return missing(row, title, wanted, "; ".join(stage.notes.get(name, "did not run") for name in names))
     ours = turns[case][OURS]
     if row == "sgemm":
@@ -97,7 +103,7 @@ def _figure(stage: Stage, row: str, turns: Turns, agreement: dict[str, dict[str,
         "against": best,
         "by_cpu": round(statistics.median(ratios["cpu"]), 2),
         "by_cpu_spread": [round(min(ratios["cpu"]), 2), round(max(ratios["cpu"]), 2)],
-        "first_tokens_in_common": agreement[case],
+        f"of_first_{WARM_TOKENS}_tokens_in_common": agreement[case],
         "ours": summary(ours),
         "peers": {name: summary(turns[case][name]) for name in present},
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import statistics
+from collections.abc import Callable
 
 from figures import Figure, of_rounds, summary
 from race import Contender, Turn
@@ -34,16 +36,18 @@ def zipf(stage: Stage) -> Figure:
     def drawn(count: int) -> list[int]:
         return dice.choices(range(REGISTERED), weights, k=count)
 
-    server.turn(stage.task(192, drawn(192), 16, new_tokens=1, in_flight=IN_FLIGHT))
-    many, one = _race(stage, server, 96 if stage.quick else 192, drawn)
+    server.turn(stage.task(128, drawn(128), 16, new_tokens=1, in_flight=IN_FLIGHT))
+    many, one = _race(stage, server, 64 if stage.quick else 128, drawn)
     stage.leave("grove-64")
     title = f"tokens/s with {REGISTERED:,} registered on disk, Zipf, {SLOTS} resident / at 1"
     return _ratio("zipf", title, ">= 0.80", many, one)
 
 
-def _race(stage: Stage, server: Contender, count: int, choose: object) -> tuple[list[Turn], list[Turn]]:
-    assert callable(choose)
-    many, one = [], []
+def _race(
+    stage: Stage, server: Contender, count: int, choose: Callable[[int], list[int]]
+) -> tuple[list[Turn], list[Turn]]:
+    many: list[Turn] = []
+    one: list[Turn] = []
     for number in range(stage.rounds):
         stage.say(f"{server.name}: round {number + 1} of {stage.rounds}")
         for turns, adapters in ((many, choose(count)), (one, [0])):
@@ -56,4 +60,5 @@ def _race(stage: Stage, server: Contender, count: int, choose: object) -> tuple[
 
 def _ratio(row: str, title: str, wanted: str, many: list[Turn], one: list[Turn]) -> Figure:
     ratios = [(a["tokens"] / a["wall"]) / (b["tokens"] / b["wall"]) for a, b in zip(many, one, strict=True)]
-    return of_rounds(row, title, wanted, ratios, many=summary(many), one=summary(one))
+    cpu = statistics.median(b["cpu"] / a["cpu"] for a, b in zip(many, one, strict=True))
+    return of_rounds(row, title, wanted, ratios, by_cpu=round(cpu, 2), many=summary(many), one=summary(one))
