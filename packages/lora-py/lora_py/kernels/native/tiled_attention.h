@@ -16,7 +16,7 @@ namespace grove {
 
 class TiledAttention {
  public:
-  TiledAttention(int head_dim, int window) : dim_(head_dim), window_(window), scale_(1.0f / std::sqrt(float(head_dim))) {}
+  TiledAttention(int head_dim, int window) : dim_(head_dim), window_(window), scale_(1.44269504f / std::sqrt(float(head_dim))) {}
 
   static bool supports(int head_dim) { return tiles_ready() && head_dim % kGroup == 0; }
 
@@ -71,7 +71,7 @@ class TiledAttention {
   static constexpr int kBlocks = 4, kStep = kBlocks * kBlock;
   static constexpr float kNothing = -1e30f;  // below every score, yet a number
   int dim_, window_;
-  float scale_;
+  float scale_;  // of scores, with which a weight is a power of two
   size_t room_ = 0;
   Buffer<uint16_t> queries_;  // [tile][dim / 32][high, low][16][32]
   Buffer<float> sums_;        // [row][dim]
@@ -85,6 +85,19 @@ class TiledAttention {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  }
+
+  // 2^x for x <= 0, to the 18 bits that a sum of two bf16 can use; 0 where it is nothing beside the largest weight, 1.
+  static f32x16 exp2(f32x16 x) {
+    const __m512 t = _mm512_max_ps((__m512)x, _mm512_set1_ps(-60.0f));
+    const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const f32x16 f = (f32x16)t - (f32x16)n;
+    f32x16 p = f * 0.00133335581f + 0.00961812911f;
+    p = p * f + 0.0555041087f;
+    p = p * f + 0.240226507f;
+    p = p * f + 0.693147181f;
+    p = p * f + 1.0f;
+    return (f32x16)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)x, t, _CMP_EQ_OQ), (__m512)p, n);
   }
 
   void prefetch(const uint16_t* keys, const uint16_t* values, size_t at) const {
@@ -154,15 +167,16 @@ class TiledAttention {
         v[b] = (f32x16)(((i32x16)v[b] & keep) | ((i32x16)set16(-INFINITY) & ~keep));
       }
     }
-    const float top = std::max(top_[row], max16(larger16(larger16(v[0], v[1]), larger16(v[2], v[3]))));
+    const __m512 largest = _mm512_max_ps(_mm512_max_ps((__m512)v[0], (__m512)v[1]), _mm512_max_ps((__m512)v[2], (__m512)v[3]));
+    const float top = std::max(top_[row], _mm512_reduce_max_ps(largest));
     if (top != top_[row]) {
-      const float shrink = std::exp(top_[row] - top);
+      const float shrink = std::exp2(top_[row] - top);
       total_[row] *= shrink;
       float* sums = &sums_[size_t(row) * dim_];
       for (int d = 0; d < dim_; d += 16) store16(sums + d, load16(sums + d) * shrink);
       top_[row] = top;
     }
-    for (int b = 0; b < kBlocks; b++) v[b] = b < used ? exp16(v[b] - top) : f32x16{};
+    for (int b = 0; b < kBlocks; b++) v[b] = exp2(v[b] - top);
     total_[row] += (v[0] + v[1]) + (v[2] + v[3]);
     const int at = row % kTileRows * kGroup;
     for (int pair = 0; pair < kBlocks / 2; pair++)
