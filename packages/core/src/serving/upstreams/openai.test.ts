@@ -29,6 +29,7 @@ const openAi = (url: string, more: Partial<SettingOf<"openai">> = {}): SettingOf
   kind: "openai",
   url: `${url}/v1`,
   adapters: {},
+  limitField: "max_tokens",
   countTokens: "refuse",
   ...more,
 });
@@ -60,6 +61,28 @@ describe("a server that speaks OpenAI's protocol", () => {
       message: expect.stringContaining(message),
     });
     expect(await on.billed(call)).toEqual([]);
+  });
+
+  it("gets the limit of a chat under the name that it knows", async () => {
+    const body = {
+      id: "1",
+      created: 1,
+      model: "m",
+      choices: [{ index: 0, message: { content: "x" }, finish_reason: "stop" }],
+      usage: { prompt_tokens: 1, completion_tokens: 1 },
+    };
+    const server = await fakeServer((_heard, response) => sendJson(response, body));
+    const ctx = on.ctxOf(openAi(server.url, { limitField: "max_completion_tokens" }));
+    expect(await generate(ctx, prompt({ applyChatTemplate: true }), on.newCall(), forever)).toMatchObject({
+      ok: true,
+      value: { text: "x" },
+    });
+    await generate(ctx, prompt(), on.newCall(), forever);
+    expect(server.heard.map((one) => [one.body.max_completion_tokens, one.body.max_tokens])).toEqual([
+      [5, undefined],
+      [undefined, 5],
+    ]);
+    await server.close();
   });
 
   it("refuses to score labels, in words that an evaluation can show", async () => {

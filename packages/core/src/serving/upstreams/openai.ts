@@ -4,7 +4,7 @@ import type { Route } from "../authorize.ts";
 import { countWithBase } from "./count.ts";
 import { bearer, callServer, isHealthy, traceOf } from "./http.ts";
 import { identityHeaders } from "./native-answer.ts";
-import { readNative, unsupported } from "./native-parameters.ts";
+import { readNative, refuseParameters, unsupported } from "./native-parameters.ts";
 import { callFor, nativeFromOpenAi } from "./openai-native.ts";
 import { openAiFields, passOpenAi } from "./openai-pass.ts";
 import type { ModelCheck } from "./openai-stream.ts";
@@ -18,6 +18,8 @@ import {
   type Upstream,
   type UpstreamAnswer,
 } from "./upstream.ts";
+
+const besidesOpenAi = ["best_of", "suffix", "top_k", "repetition_penalty", "ignore_eos_token"];
 
 type Named = { model: string; isRight: ModelCheck };
 
@@ -39,8 +41,11 @@ export function openAiUpstream(setting: SettingOf<"openai">, base: { id: string;
     );
   }
 
-  async function send(path: string, body: unknown, request: PromptRequest, signal: AbortSignal) {
-    const call = { path, body, headers: { ...traceOf(request), ...headers } };
+  async function send(path: string, body: Record<string, unknown>, request: PromptRequest, signal: AbortSignal) {
+    const { max_tokens, ...rest } = body;
+    const field = path === "/chat/completions" ? setting.limitField : "max_tokens";
+    const limited = max_tokens === undefined ? rest : { ...rest, [field]: max_tokens };
+    const call = { path, body: limited, headers: { ...traceOf(request), ...headers } };
     return callServer(setting.url, { method: "POST", ...call }, signal);
   }
 
@@ -62,6 +67,8 @@ export function openAiUpstream(setting: SettingOf<"openai">, base: { id: string;
   }
 
   async function openAi(ctx: OrgCtx, request: PromptRequest, signal: AbortSignal): Asked<UpstreamAnswer> {
+    const refused = refuseParameters("openai", request.body, besidesOpenAi);
+    if (refused) return refused;
     const who = named(ctx, request.route);
     if (!who.ok) return who;
     const raw = asWritten(request);

@@ -24,6 +24,7 @@ export const upstreamSetting = z.discriminatedUnion("kind", [
     kind: z.literal("openai"),
     ...there, // `url` as OpenAI's clients write it, with `/v1`
     adapters: z.record(z.string(), z.string().min(1)).default({}), // "org/repository/version@sha256" to a model there
+    limitField: z.enum(["max_tokens", "max_completion_tokens"]).default("max_tokens"), // OpenAI's own chats want the second
     countTokens: z.enum(["refuse", "base"]).default("refuse"), // "base": its tokenizer is our base's, so we may count for it
   }),
 ]);

@@ -5,7 +5,7 @@ import type { OrgCtx } from "../../context.ts";
 import { countWithBase } from "./count.ts";
 import { bearer, isHealthy } from "./http.ts";
 import { identityHeaders } from "./native-answer.ts";
-import { unsupported } from "./native-parameters.ts";
+import { refuseParameters, unsupported } from "./native-parameters.ts";
 import { openAiFields, passOpenAi } from "./openai-pass.ts";
 import { asWritten } from "./raw-chat.ts";
 import type { SettingOf } from "./setting.ts";
@@ -62,7 +62,8 @@ async function vllmOpenAi(
   signal: AbortSignal,
 ): Asked<UpstreamAnswer> {
   const { body: given } = request;
-  if (typeof given.best_of === "number" && given.best_of > 1) return unsupported("vllm", "best_of");
+  const refused = refuseParameters("vllm", given, ["best_of", "suffix"]);
+  if (refused) return refused;
   if (given.echo === true && (given.logprobs ?? null) !== null)
     return unsupported("vllm", "logprobs", "can't be told of a prompt: leave out `echo`"); // it would end vLLM's engine
   const raw = asWritten(request);
