@@ -1,10 +1,11 @@
-import { datasetIngest, evalRun, finetuneRun, jobQuote } from "@grove/contracts/messages";
+import { checkpointScore, datasetIngest, evalRun, finetuneRun, jobQuote } from "@grove/contracts/messages";
 import type { Services } from "@grove/core/context";
 import { removeOldWorkFolders, sweep } from "@grove/core/jobs/sweep";
 import { Trainers } from "@grove/core/jobs/trainers";
 import type { QueueSettings } from "@grove/queue";
 import { type Consumer, consume } from "@grove/queue/consume";
 import { datasetIngestHandler } from "./handlers/datasets/dataset-ingest.ts";
+import { checkpointScoreHandler } from "./handlers/evals/checkpoint-score.ts";
 import { evalRunHandler } from "./handlers/evals/eval-run.ts";
 import { finetuneRunHandler } from "./handlers/jobs/finetune-run.ts";
 import { jobQuoteHandler } from "./handlers/jobs/job-quote.ts";
@@ -38,6 +39,7 @@ export async function startWorker(services: Services, options: WorkerOptions): P
     consume(queue, datasetIngest, datasetIngestHandler(services), as("dataset-ingest", 2)),
     consume(queue, finetuneRun, finetuneRunHandler(services, trainers), as("finetune-run", options.trainerJobs)),
     consume(queue, jobQuote, jobQuoteHandler(services), as("job-quote", 1)),
+    consume(queue, checkpointScore, checkpointScoreHandler(services), as("checkpoint-score", 1)),
     consume(queue, evalRun, evalRunHandler(services), as("eval-run", 1)),
   ];
   return {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Metric } from "./evals.ts";
 import type { JobConfig, PromptFormat } from "./jobs.ts";
 
 export const adapterFileNames = [
@@ -44,6 +45,7 @@ export type CheckpointView = {
   baseModel: string;
   config: JobConfig;
   datasetId: string;
+  score: { metric: Metric; value: number } | null; // over the job's `scoreRows` first validation rows
   createdAt: Date;
 };
 

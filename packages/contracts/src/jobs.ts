@@ -56,6 +56,7 @@ export const hyperparameters = z.strictObject({
   earlyStoppingPatience: z.int().min(1).max(1000).nullable().default(null),
   evaluateEverySteps: z.int().min(0).max(1_000_000).default(0),
   checkpointEverySteps: z.int().min(0).max(1_000_000).default(0),
+  scoreRows: z.int().min(0).max(200).default(0), // validation rows that each checkpoint answers; 0: none
   seed: z
     .int()
     .min(0)

@@ -41,6 +41,15 @@ export const jobQuote = defineContract({
   key: (p) => p.quoteId,
 });
 
+export const checkpointScore = defineContract({
+  queue: "checkpoint-score",
+  version: 1,
+  attempts: 3,
+  backoffMs: 5_000,
+  payload: z.strictObject({ checkpointId: z.uuid() }),
+  key: (p) => p.checkpointId,
+});
+
 export const evalRun = defineContract({
   queue: "eval-run",
   version: 1,
@@ -50,4 +59,4 @@ export const evalRun = defineContract({
   key: (p) => p.evalId,
 });
 
-export const contracts = { datasetIngest, finetuneRun, jobQuote, evalRun } as const;
+export const contracts = { datasetIngest, finetuneRun, jobQuote, checkpointScore, evalRun } as const;

@@ -3,8 +3,11 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { adapterFileNames, type CheckpointView } from "@grove/contracts/adapters";
 import { ok, type Result } from "@grove/contracts/errors";
+import { metrics } from "@grove/contracts/evals";
 import { jobConfig } from "@grove/contracts/jobs";
+import { checkpointScore } from "@grove/contracts/messages";
 import type { Job } from "@grove/db";
+import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
 import { findJob } from "../jobs/read.ts";
 import { adapterFileKey } from "./files.ts";
@@ -15,7 +18,7 @@ const KEPT = 20; // of one job
 /** Makes a checkpoint that the trainer wrote an adapter that can be asked for, within the second. The oldest ones go. */
 export async function storeCheckpoint(
   services: Services,
-  job: Pick<Job, "id" | "repositoryId">,
+  job: Pick<Job, "id" | "repositoryId" | "config">,
   { step, sha256, path }: Checkpoint,
 ): Promise<void> {
   for (const name of adapterFileNames) {
@@ -25,11 +28,13 @@ export async function storeCheckpoint(
   const bytes = (await stat(join(path, "adapter_model.safetensors"))).size;
   const { id: jobId, repositoryId } = job;
   const name = checkpointName(jobId, step);
-  await services.db.adapterCheckpoint.upsert({
+  const made = await services.db.adapterCheckpoint.upsert({
     where: { repositoryId_name: { repositoryId, name } },
     create: { jobId, repositoryId, name, step, sha256, bytes },
     update: { sha256, bytes }, // a resumed run wrote it again
   });
+  if (jobConfig.parse(job.config).hyperparameters.scoreRows > 0)
+    await services.queues.send(checkpointScore, { checkpointId: made.id });
   const old = await services.db.adapterCheckpoint.findMany({ where: { jobId }, orderBy: { step: "desc" }, skip: KEPT });
   for (const { id, sha256: hash } of old) {
     await services.db.adapterCheckpoint.delete({ where: { id } });
@@ -44,7 +49,7 @@ export async function listCheckpoints(ctx: OrgCtx, jobId: string): Promise<Resul
   const rows = await ctx.db.adapterCheckpoint.findMany({ where: { jobId }, orderBy: { step: "desc" } });
   const { config, repository, datasetId } = job.value;
   return ok(
-    rows.map(({ id, name, step, sha256, bytes, createdAt }) => ({
+    rows.map(({ id, name, step, sha256, bytes, metric, score, createdAt }) => ({
       id,
       adapterId: `${repository.name}/${name}`,
       jobId,
@@ -54,6 +59,7 @@ export async function listCheckpoints(ctx: OrgCtx, jobId: string): Promise<Resul
       baseModel: jobConfig.parse(config).baseModel,
       config: jobConfig.parse(config),
       datasetId,
+      score: score === null ? null : { metric: z.enum(metrics).parse(metric), value: score },
       createdAt,
     })),
   );

@@ -1,8 +1,20 @@
+import type { Result } from "@grove/contracts/errors";
+import { jobConfig } from "@grove/contracts/jobs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { adapterFileServer, type LocalServer, listen, startEngine, type TestEngine } from "../serving/testing.ts";
+import { listCheckpoints } from "../adapters/checkpoints.ts";
+import {
+  adapterFileServer,
+  type LocalServer,
+  labelConfig,
+  listen,
+  publishAdapter,
+  startEngine,
+  type TestEngine,
+} from "../serving/testing.ts";
 import { cancelEval } from "./cancel-eval.ts";
 import { listEvalRows } from "./read.ts";
 import { runEval } from "./run-eval.ts";
+import { scoreCheckpoint } from "./score-checkpoint.ts";
 import { createEvalWorld, type EvalWorld, rows } from "./testing.ts";
 
 let world: EvalWorld;
@@ -21,6 +33,31 @@ afterAll(async () => {
   await engine?.stop();
   await files?.close();
   await world?.close();
+});
+
+describe("scoreCheckpoint", () => {
+  it("scores the answers to the first validation rows as an evaluation of the same adapter does, and asks once", async () => {
+    const datasetId = await world.upload(rows(30, "train") + rows(9, "validation"));
+    const config = jobConfig.parse({ ...labelConfig, hyperparameters: { scoreRows: 6 } });
+    const [adapter] = world.models.adapters;
+    if (!adapter) throw new Error("not made");
+    const adapterId = await publishAdapter(world.ctx, adapter, { repository: "scored", datasetId, config });
+    const { jobId, sha256, repositoryId } = await world.services.db.adapterVersion.findFirstOrThrow({
+      where: { repository: { name: "scored" } },
+    });
+    const row = { jobId, repositoryId, sha256, bytes: 1, step: 7, name: `${jobId.slice(-8)}-step-7` };
+    const { id } = await world.services.db.adapterCheckpoint.create({ data: row });
+    expect(await scoreCheckpoint(world.services, { checkpointId: id }, forever)).toEqual({ ok: true, value: null });
+    const made = await world.created({ adapterId, split: "validation", rows: 6 });
+    await runEval(world.services, { evalId: made.id }, forever);
+    const { summary } = await world.read(made.id);
+    const [checkpoint] = unwrap(await listCheckpoints(world.ctx, jobId));
+    expect(checkpoint?.score).toEqual({ metric: "accuracy", value: summary?.adapter.score });
+    const billed = await world.usageOf(id);
+    expect(billed).toHaveLength(6);
+    await scoreCheckpoint(world.services, { checkpointId: id }, forever);
+    expect(await world.usageOf(id)).toEqual(billed);
+  });
 });
 
 describe("runEval", () => {
@@ -174,4 +211,9 @@ describe("runEval", () => {
 
 function sumOf(usage: { completionTokens: number }[]): number {
   return usage.reduce((sum, row) => sum + row.completionTokens, 0);
+}
+
+function unwrap<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(result.message);
+  return result.value;
 }

@@ -7,12 +7,14 @@ import { Table, Td, Th, Tr } from "@grove/ui/table";
 import { useQuery } from "@tanstack/react-query";
 import { GitCommitHorizontal } from "lucide-react";
 import { useState } from "react";
+import { metricName } from "@/features/evals/metric-name";
 import { Comparison } from "@/features/lora-land/comparison";
-import { bytes, count } from "@/features/shared/format";
+import { bytes, count, percent, plural } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
 import { useLastLook } from "@/features/shared/use-last-look";
+import { ScoreChart } from "./loss-chart";
 
 /** What the job has learnt so far, to be asked while it goes on. */
 export function JobCheckpoints({ jobId, running }: { jobId: string; running: boolean }) {
@@ -36,10 +38,32 @@ export function JobCheckpoints({ jobId, running }: { jobId: string; running: boo
             </EmptyState>
           }
         >
-          {(items) => <CheckpointTable checkpoints={items} tried={tried} onTry={setTried} />}
+          {(items) => (
+            <>
+              <Scores checkpoints={items} />
+              <CheckpointTable checkpoints={items} tried={tried} onTry={setTried} />
+            </>
+          )}
         </QueryView>
       </Card>
       {tried === null ? null : <Comparison key={tried.id} adapter={tried} />}
+    </div>
+  );
+}
+
+function Scores({ checkpoints }: { checkpoints: CheckpointView[] }) {
+  const points = checkpoints
+    .flatMap(({ step, score }) => (score === null ? [] : [{ step, score: score.value }]))
+    .sort((a, b) => a.step - b.step);
+  const scored = checkpoints.find((checkpoint) => checkpoint.score !== null);
+  if (points.length < 2 || !scored?.score) return null;
+  return (
+    <div className="border-b border-line px-3 py-3">
+      <p className="px-2 pb-1 text-[13px] text-muted">
+        {metricName(scored.score.metric)} on the first{" "}
+        {plural(scored.config.hyperparameters.scoreRows, "validation row")}
+      </p>
+      <ScoreChart points={points} />
     </div>
   );
 }
@@ -58,6 +82,7 @@ function CheckpointTable({ checkpoints, tried, onTry }: TableProps) {
         <>
           <Th>Step</Th>
           <Th>Adapter id</Th>
+          <Th align="right">Score</Th>
           <Th align="right">Size</Th>
           <Th align="right">Saved</Th>
           <Th />
@@ -69,6 +94,11 @@ function CheckpointTable({ checkpoints, tried, onTry }: TableProps) {
           <Td>{count(checkpoint.step)}</Td>
           <Td>
             <code className="font-mono text-[13px]">{checkpoint.adapterId}</code>
+          </Td>
+          <Td align="right">
+            {checkpoint.score === null
+              ? "–"
+              : `${percent(checkpoint.score.value)} ${metricName(checkpoint.score.metric)}`}
           </Td>
           <Td align="right" tone="muted">
             {bytes(checkpoint.bytes)}

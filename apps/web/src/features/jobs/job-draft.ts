@@ -48,6 +48,7 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
     earlyStoppingPatience: textOf(h.earlyStoppingPatience),
     evaluateEverySteps: textOf(h.evaluateEverySteps),
     checkpointEverySteps: textOf(h.checkpointEverySteps),
+    scoreRows: textOf(h.scoreRows),
     seed: textOf(h.seed),
   };
 }
@@ -134,5 +135,6 @@ export const advancedFields: readonly NumberFieldSpec[] = [
   { key: "earlyStoppingPatience", label: "Early stopping", hint: "Checks without progress.", placeholder: "off" },
   { key: "evaluateEverySteps", label: "Validate every", hint: "Steps; 0: about eight times." },
   { key: "checkpointEverySteps", label: "Checkpoint every", hint: "Steps; 0: about eight times." },
+  { key: "scoreRows", label: "Answers checked", hint: "Validation rows that each checkpoint answers." },
   { key: "seed", label: "Seed", hint: "Same seed, same run." },
 ];

@@ -1,5 +1,6 @@
 "use client";
 import { CartesianGrid, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YAxis } from "recharts";
+import { percent } from "@/features/shared/format";
 import type { CurvePoint } from "./training-curve";
 
 const axis = { stroke: "var(--faint)", fontSize: 12, tickLine: false, axisLine: false } as const;
@@ -93,5 +94,33 @@ export function ChartLegend({ hasValidation }: { hasValidation: boolean }) {
         </li>
       ) : null}
     </ul>
+  );
+}
+
+/** Answers of the checkpoints, scored from 0 to 1. */
+export function ScoreChart({ points }: { points: { step: number; score: number }[] }) {
+  return (
+    <div className="h-40 w-full" role="img" aria-label="Score by step">
+      <ResponsiveContainer width="100%" height="100%">
+        <LineChart data={points} margin={margin}>
+          <CartesianGrid stroke="var(--line)" vertical={false} />
+          <XAxis dataKey="step" type="number" domain={["dataMin", "dataMax"]} allowDecimals={false} {...axis} />
+          <YAxis width={44} domain={[0, 1]} tickFormatter={(value: number) => percent(value)} {...axis} />
+          <Tooltip
+            contentStyle={tooltip}
+            labelFormatter={(step) => `Step ${String(step)}`}
+            formatter={(value) => (typeof value === "number" ? percent(value) : value)}
+          />
+          <Line
+            name="Score"
+            dataKey="score"
+            stroke="var(--accent)"
+            strokeWidth={2}
+            dot={{ r: 3, fill: "var(--accent)", strokeWidth: 0 }}
+            isAnimationActive={false}
+          />
+        </LineChart>
+      </ResponsiveContainer>
+    </div>
   );
 }
