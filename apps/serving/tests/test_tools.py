@@ -13,12 +13,13 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 from lora_py.chat_template import ChatTemplate, render_chat, takes_tools
 from server import running_server
-from tiny import write_model
+from tiny import write_model, write_tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from serving.server.fields import Fields
 from serving.server.openai.tool_prompt import as_plain, for_template
 from serving.server.openai.tool_reader import ForcedReader, FreeReader, message_of
-from serving.server.openai.tools import call_grammar, read_tools
+from serving.server.openai.tools import Tags, call_grammar, read_tools
 
 HELLO = [{"role": "user", "content": "How warm is it in Oslo?"}]
 UNITS = {"$defs": {"unit": {"enum": ["c", "f"]}}, "properties": {"unit": {"$ref": "#/$defs/unit"}}}
@@ -191,17 +192,24 @@ def test_plain_text_passes_as_it_comes() -> None:
     assert reader.add("day>") == [{"content": "<today>"}]
 
 
-@pytest.mark.parametrize("tagged", [True, False])
-def test_grammar_takes_what_the_reader_reads(base: Path, tagged: bool) -> None:
-    plan = read_tools(Fields({"tools": TOOLS, "tool_choice": "required"}))
-    begin, end = ("<tool_call>\n", "\n</tool_call>") if tagged else ("", "")
+@pytest.mark.parametrize("tags", ["none", "text", "tokens"])
+def test_grammar_takes_what_the_reader_reads(tmp_path: Path, tags: str) -> None:
+    write_tokenizer(tmp_path)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    if tags == "tokens":
+        tokenizer.add_tokens([AddedToken(tag, special=False) for tag in ("<tool_call>", "</tool_call>")])
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+    template = ChatTemplate("{{ messages }}" if tags == "none" else "{{ tools }}<tool_call>", {})
+    begin, end = ("", "") if tags == "none" else ("<tool_call>\n", "\n</tool_call>")
     first = begin + '{"name": "get_weather", "arguments": {"unit": "f"}}' + end
     text = first + "\n" + begin + '{"name": "clock", "arguments": {"zone": 3}}' + end
-    tokenizer = LLTokenizer(str(base / "tokenizer.json"), eos_token=258)
-    matcher = LLMatcher(tokenizer, call_grammar(plan, tagged))
-    assert matcher.consume_tokens(tokenizer.tokenize_str(text)) and matcher.is_accepting()
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    plan = read_tools(Fields({"tools": TOOLS, "tool_choice": "required"}))
+    guide = LLTokenizer(str(tmp_path / "tokenizer.json"), eos_token=258)
+    matcher = LLMatcher(guide, call_grammar(plan, Tags.of(template, tokenizer)))
+    assert matcher.consume_tokens(ids) and matcher.is_accepting()
     reader = ForcedReader()
-    calls = message_of([delta for char in text for delta in reader.add(char)])["tool_calls"]
+    calls = message_of([delta for char in tokenizer.decode(ids) for delta in reader.add(char)])["tool_calls"]
     read = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
     assert read == [("get_weather", {"unit": "f"}), ("clock", {"zone": 3})]
 

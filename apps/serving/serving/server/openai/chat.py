@@ -32,7 +32,7 @@ from serving.server.openai.run import (
 from serving.server.openai.stops import HoldBack, trimmed
 from serving.server.openai.tool_prompt import as_plain, for_template
 from serving.server.openai.tool_reader import Delta, ForcedReader, FreeReader, PlainReader, Reader, message_of
-from serving.server.openai.tools import ToolPlan, call_grammar, read_tools, tool_error
+from serving.server.openai.tools import Tags, ToolPlan, call_grammar, read_tools, tool_error
 from serving.server.shapes import OPENAI
 from serving.server.sse import Done, EventStream, Head, Source
 
@@ -157,8 +157,7 @@ async def _stream(chat: _Chat) -> Source:
 
 
 def _grammar(context: ServerContext, plan: ToolPlan) -> str | None:
-    tagged = context.template is not None and "<tool_call>" in context.template.source
-    return call_grammar(plan, tagged) if plan.forced else None
+    return call_grammar(plan, Tags.of(context.template, context.codec.tokenizer)) if plan.forced else None
 
 
 async def _read(request: Request, body: Fields) -> _Chat:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serving.server.openai.stops import HoldBack
+from serving.server.openai.tools import OPEN
 
 Delta = dict[str, Any]
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
 PREFIXES = ("<|python_tag|>", "[TOOL_CALLS]")  # of Llama and Mistral, where the tokenizer shows them
 FORCED_HEAD = re.compile(
     r'\}?\s*(?:</tool_call>)?\s*(?:<tool_call>\s*)?\{"name": "([A-Za-z0-9_-]+)", "arguments": (?=\{)'

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from llguidance import LLMatcher
+from lora_py.chat_template import ChatTemplate
+from tokenizers import Tokenizer
 
 from serving.server.errors import ApiError
 from serving.server.fields import Fields
 
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MAX_TOOLS = 128
 MAX_CALLS = 8
 MAX_SCHEMA_CHARS = 100_000
@@ -93,18 +96,39 @@ def _chosen(tools: tuple[Tool, ...], choice: Any, parallel: bool) -> ToolPlan:
     return ToolPlan(tools, named, False)
 
 
-def call_grammar(plan: ToolPlan, tagged: bool) -> str:
-    """Calls as JSON objects, one a line, of the forced functions; `tagged` as Hermes and Qwen write them."""
-    before, after = ("<tool_call>\n", "\n</tool_call>") if tagged else ("", "")
-    repeat = f' ("\\n" call){{0,{MAX_CALLS - 1}}}' if plan.parallel else ""
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """`<tool_call>` and `</tool_call>` in a grammar: their tokens where the tokenizer has them, else their text."""
+
+    open: str
+    close: str
+
+    @staticmethod
+    def of(template: ChatTemplate | None, tokenizer: Tokenizer) -> Tags | None:
+        if template is None or OPEN not in template.source:
+            return None
+        ids = [tokenizer.token_to_id(tag) for tag in (OPEN, CLOSE)]
+        return Tags(
+            *(_text(tag) if found is None else f"<[{found}]>" for tag, found in zip((OPEN, CLOSE), ids, strict=True))
+        )
+
+
+def call_grammar(plan: ToolPlan, tags: Tags | None) -> str:
+    """Calls as JSON objects, one a line, of the forced functions; with `tags` as Hermes and Qwen write them."""
+    before, after = ("", "") if tags is None else (f"{tags.open} {_text(chr(10))}", f"{_text(chr(10))} {tags.close}")
+    repeat = f" ({_text(chr(10))} call){{0,{MAX_CALLS - 1}}}" if plan.parallel else ""
     lines = [f"start: call{repeat}", "call: " + " | ".join(f"tool_{i}" for i in range(len(plan.forced)))]
     for index, tool in enumerate(plan.forced):
-        head = json.dumps(before + call_head(tool.name))
-        lines.append(f"tool_{index}: {head} args_{index} {json.dumps('}' + after)}")
+        lines.append(f"tool_{index}: {before} {_text(call_head(tool.name))} args_{index} {_text('}')} {after}")
         # A rule of its own keeps `#/$defs` references of the function's schema pointing at its own root.
         schema = {"type": "object", **tool.parameters, "x-guidance": JSON_STYLE}
         lines.append(f"args_{index}: %json {json.dumps(schema)}")
     return str(LLMatcher.grammar_from_lark("\n".join(lines)))
+
+
+def _text(text: str) -> str:
+    """A literal of the grammar's language."""
+    return json.dumps(text)
 
 
 def call_head(name: str) -> str:
