@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import pytest
 import torch
 from harness import model_at
 from logits import logits_of, reference
+from lora_py.kernels import load_library
+from lora_py.kernels.build import build
 from tiny import write_lora, write_model
 
 from serving.models.config import ModelError, read_config
+from serving.models.native import NativeModel
+from serving.models.weights import load_weights
 
 FAMILIES = {
     "llama": {},
@@ -83,6 +88,23 @@ def test_eight_bit_logits_are_the_same_bits_however_a_prompt_is_cut(tmp_path: Pa
     whole = logits_of(model, tokens, [150])
     assert torch.equal(whole, logits_of(model, tokens, [17, 1, 1, 40, 4, 2, 33, 52]))
     exact = logits_of(model_at(tmp_path, "fp32"), tokens, [150])
+    assert (whole - exact).pow(2).mean().sqrt() < 0.04 * exact.std()
+
+
+def test_a_build_without_matrix_tiles_answers_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if load_library() is None or "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs a C++ compiler and AVX2")
+    write_model(tmp_path, head_dim=32)
+    monkeypatch.setenv("GROVE_KERNEL_ARCH", "-mavx2 -mfma -mf16c")
+    path = build()
+    assert path is not None
+    config = read_config(tmp_path)
+    weights = load_weights(tmp_path, config, torch.device("cpu"))
+    model = NativeModel(ctypes.CDLL(str(path)), config, weights, 256, True, 2)
+    tokens = list(range(60))
+    whole = logits_of(model, tokens, [60])
+    assert torch.equal(whole, logits_of(model, tokens, [17, 1, 30, 12]))
+    exact = logits_of(model_at(tmp_path, "fp32"), tokens, [60])
     assert (whole - exact).pow(2).mean().sqrt() < 0.04 * exact.std()
 
 

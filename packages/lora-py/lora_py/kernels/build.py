@@ -15,8 +15,13 @@ from pathlib import Path
 
 log = logging.getLogger("lora_py.kernels")
 SOURCES = Path(__file__).parent / "native"
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC", "-pthread")
+FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC", "-pthread")
 COMPILE_TIMEOUT_S = 180
+
+
+def flags() -> list[str]:
+    """GROVE_KERNEL_ARCH, such as "-mavx2 -mfma -mf16c", builds for less than this processor can do."""
+    return [*FLAGS, *os.environ.get("GROVE_KERNEL_ARCH", "-march=native").split()]
 
 
 def compiler() -> str | None:
@@ -39,7 +44,7 @@ def library_path(cxx: str) -> Path:
     digest = hashlib.sha256()
     for source in sorted(SOURCES.iterdir()):
         digest.update(source.read_bytes())
-    for part in (*FLAGS, cxx, _processor()):
+    for part in (*flags(), cxx, _processor()):
         digest.update(part.encode() + b"\0")
     root = os.environ.get("GROVE_KERNEL_CACHE") or str(Path.home() / ".cache" / "grove-kernels")
     return Path(root) / f"grove-{digest.hexdigest()[:24]}.so"
@@ -58,7 +63,7 @@ def build() -> Path | None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made = Path(folder) / target.name
-            command = [cxx, *FLAGS, str(SOURCES / "forward.cpp"), "-o", str(made)]
+            command = [cxx, *flags(), str(SOURCES / "forward.cpp"), "-o", str(made)]
             subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_TIMEOUT_S)
             made.rename(target)
     except subprocess.CalledProcessError as error:
