@@ -82,7 +82,7 @@ def hub_server() -> Iterator[HubState]:
 
     hub = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     for server in (store, hub):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     state.url = f"http://127.0.0.1:{hub.server_address[1]}"
     try:
         yield state

@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 from lora_py.peft_files import adapter_sha256
@@ -17,6 +16,7 @@ from tiny import write_lora
 
 from serving.adapters import registry
 from serving.adapters import store as store_module
+from serving.adapters.fetch import Writable
 from serving.adapters.identity import AdapterFailure
 from serving.adapters.store import FILES, DiskStore
 
@@ -24,7 +24,7 @@ LIMIT = 1 << 20
 
 
 def fill(store: DiskStore, source: Path) -> str:
-    def copy(name: str, file: BinaryIO) -> None:
+    def copy(name: str, file: Writable) -> None:
         file.write((source / name).read_bytes())
 
     return store.fetch("x", None, copy)
@@ -131,7 +131,7 @@ def test_a_packed_block_saves_the_fetch_when_the_folder_is_gone(tmp_path: Path, 
 def test_a_full_disk_is_a_refusal_that_leaves_nothing_behind(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "cache", 1 << 30)
 
-    def full(name: str, file: BinaryIO) -> None:
+    def full(name: str, file: Writable) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(AdapterFailure, match="No space left"):
@@ -144,7 +144,7 @@ def test_a_server_that_starts_leaves_alone_what_another_is_fetching(tmp_path: Pa
     store = DiskStore(tmp_path / "cache", 1 << 30)
     (tmp_path / "cache" / ".part-of-a-dead-server").mkdir()
 
-    def start_another(name: str, file: BinaryIO) -> None:
+    def start_another(name: str, file: Writable) -> None:
         DiskStore(tmp_path / "cache", 1 << 30)
         file.write((tmp_path / "one" / name).read_bytes())
 

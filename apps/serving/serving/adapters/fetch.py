@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from typing import Protocol, TypeVar
 
 from lora_py.peft_files import CONFIG_LIMIT, WEIGHTS_FILE
 
@@ -14,6 +14,10 @@ from serving.adapters.identity import AdapterFailure
 
 RETRY_PAUSES_S = (0.2, 0.8)
 T = TypeVar("T")
+
+
+class Writable(Protocol):
+    def write(self, block: bytes, /) -> int: ...
 
 
 class Unreachable(AdapterFailure):
@@ -31,7 +35,7 @@ class FetchLimits:
 class Sink:
     """A file on its way to disk. Refuses what is too large, and gives up on what takes too long however it trickles."""
 
-    def __init__(self, file: BinaryIO, adapter_id: str, name: str, limits: FetchLimits, deadline: float) -> None:
+    def __init__(self, file: Writable, adapter_id: str, name: str, limits: FetchLimits, deadline: float) -> None:
         self._file = file
         self._adapter_id = adapter_id
         self._name = name

@@ -14,11 +14,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import BinaryIO
 
 from lora_py.peft_files import PromptFormat, sha256_of
 
-from serving.adapters.fetch import Sink, Unreachable, with_retries
+from serving.adapters.fetch import Sink, Unreachable, Writable, with_retries
 from serving.adapters.identity import AdapterFailure, AdapterRef
 from serving.adapters.loader import Loader, Made
 from serving.adapters.pools import FairPool
@@ -191,7 +190,7 @@ class Locator:
             with self._lock:
                 self._record(ref).state = "fetching"
 
-            def download(name: str, file: BinaryIO) -> None:
+            def download(name: str, file: Writable) -> None:
                 source.download(ref.id, stamp, name, Sink(file, ref.id, name, limits, deadline))
 
             sha256 = with_retries(lambda: self._store.fetch(ref.id, None, download), deadline)

@@ -14,9 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
 
-from serving.adapters.fetch import Sink, Unreachable, with_retries
+from serving.adapters.fetch import Sink, Unreachable, Writable, with_retries
 from serving.adapters.identity import AdapterFailure, AdapterRef
 from serving.adapters.loader import Loader, Made
 from serving.adapters.loads import Load, done, refused, save_later
@@ -173,7 +172,7 @@ class Registry:
         ref, limits = load.ref, self._origins.limits
         deadline = time.monotonic() + limits.total_s
 
-        def download(name: str, file: BinaryIO) -> None:
+        def download(name: str, file: Writable) -> None:
             sink = Sink(file, ref.id, name, limits, deadline)
             if ref.source in self._origins.remote:
                 self.locator.download(ref, name, sink)

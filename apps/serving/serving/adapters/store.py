@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -18,16 +19,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lora_py.peft_files import adapter_sha256, read_files, sha256_of
+from lora_py.peft_files import read_files, sha256_of
 from lora_py.peft_weights import AdapterError
 
+from serving.adapters.fetch import Writable
 from serving.adapters.identity import AdapterFailure
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PACKED = ".packed"
 ALIASES = 10_000
 WRITING_S = 600.0  # no packed block takes that long to write
-Download = Callable[[str, BinaryIO], None]  # a file's name, and where its bytes go
+Download = Callable[[str, Writable], None]  # a file's name, and where its bytes go
 
 
 @contextmanager
@@ -47,6 +49,18 @@ def locked(folder: Path, kind: int) -> Iterator[bool]:
         yield held
     finally:
         os.close(handle)
+
+
+class _Hashing:
+    """Hashes what it writes, so that nothing needs to be read back for it."""
+
+    def __init__(self, file: BinaryIO, update: Callable[[bytes], None]) -> None:
+        self._file = file
+        self._update = update
+
+    def write(self, block: bytes) -> int:
+        self._update(block)
+        return self._file.write(block)
 
 
 class DiskStore:
@@ -90,10 +104,11 @@ class DiskStore:
         """Blocking. Downloads both files, checks the hash where one is expected, and returns it."""
         try:
             with self._part() as part:
+                digest = hashlib.sha256()  # an adapter's identity: its two files' bytes in this order
                 for name in FILES:
                     with (part / name).open("wb") as file:
-                        download(name, file)
-                sha256 = adapter_sha256(part)
+                        download(name, _Hashing(file, digest.update))
+                sha256 = digest.hexdigest()
                 if expected is not None and sha256 != expected:
                     raise AdapterFailure(f"adapter {adapter_id} was refused: its SHA-256 is {sha256}, not {expected}")
                 self._publish(part, self._root / sha256)
