@@ -20,7 +20,7 @@ def _record_json(record: Record, resident: frozenset[str]) -> dict[str, Any]:
     return {
         "id": ref.id,
         "tenant": ref.tenant,
-        "sha256": ref.sha256 or None,
+        "sha256": ref.sha256,  # empty until the name has been looked up
         "source": ref.source,
         "prompt_format": ref.prompt_format,
         "state": state,
