@@ -25,6 +25,10 @@ inline bool tiles_ready() {
   return ready;
 }
 
+// GCC's intrinsics don't say that tile loads and the configuration read memory; without this it may leave out the stores
+// before them.
+inline void before_tiles() { __asm__ volatile("" ::: "memory"); }
+
 constexpr int kTileRows = 16, kTile = kTileRows * kGroup;  // rows of x in a tile; values in a tile
 
 // 32 floats as sums of two bf16 each, which leaves 16 bits of them.
@@ -69,6 +73,7 @@ class TileSession {
       config.rows[t] = uint8_t(t < 6 ? std::min(rows, kTileRows) : kTileRows);
       config.columns[t] = 64;
     }
+    __asm__ volatile("" ::"r"(&config) : "memory");
     _tile_loadconfig(&config);
   }
   ~TileSession() { _tile_release(); }
@@ -177,6 +182,7 @@ class TiledLinear {
     const float* scales = reinterpret_cast<const float*>(w + 2 * bytes);
     unpack<Bits>(w, scales, tiles);
     unpack<Bits>(w + bytes, scales + 32, tiles + kTile);
+    before_tiles();
   }
 
   // One group of inputs of one or two tiles of rows.

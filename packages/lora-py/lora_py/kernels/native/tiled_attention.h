@@ -135,6 +135,7 @@ class TiledAttention {
     const uint16_t* q = &queries_[size_t(tile) * kTileRows * dim_ * 2];
     const uint16_t* k[kBlocks];
     for (int b = 0; b < kBlocks; b++) k[b] = keys + size_t(blocks[b < used ? b : 0]) * block_stride;
+    before_tiles();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -186,6 +187,7 @@ class TiledAttention {
   // 32 dims at a time; the weights lie in tiles 4 and 5, or 2 and 3 for the second 32 tokens.
   void add_values(int tile, int pairs) {
     const int stride = dim_ * 4;  // bytes, of a row of sums and of a pair of tokens
+    before_tiles();
     _tile_loadd(4, weights_[0][0], 64);
     _tile_loadd(5, weights_[0][1], 64);
     _tile_loadd(2, weights_[1][0], 64);
