@@ -24,7 +24,8 @@ from serving.engine.scheduler import Limits
 
 NAMES = 7
 TOLERANCE = 1e-3  # of a logit below the oracle's best
-LOGPROB_TOLERANCE = 3e-2  # of a log-probability: adapters are kept in 16 bits, and at rank 64 that has come to 0.011; other weights are off by whole units
+# Of a log-probability: adapters are kept in 16 bits, which came to 0.011 at rank 64. Other weights are off by units.
+LOGPROB_TOLERANCE = 3e-2
 KINDS = (
     {"rank": 1},
     {"rank": 5},
