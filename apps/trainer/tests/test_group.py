@@ -22,8 +22,8 @@ from trainer.job import Job
 from trainer.loop import Group
 from trainer.lora import new_lora
 from trainer.model import Model, load_model
-from trainer.packing import Example
 from trainer.objectives import Measured, Totals
+from trainer.packing import Example
 from trainer.spec import parse_spec
 from trainer.step import Part, combine, gradient_step
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lora_py.chat_template import ChatTemplate, ChatTemplateError, render_chat
 from tokenizers import Tokenizer
@@ -82,5 +83,5 @@ def _learned_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[in
 
 def _example(tokens: Sequence[int], marked: Sequence[int]) -> Example:
     first = marked[0]
-    skipped = [(a + 1 - first, b - first) for a, b in zip(marked, marked[1:], strict=False) if b > a + 1]
+    skipped = [(a + 1 - first, b - first) for a, b in pairwise(marked) if b > a + 1]
     return Example(tuple(tokens[:first]), tuple(tokens[first:]), tuple(skipped))

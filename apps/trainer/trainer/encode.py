@@ -117,5 +117,3 @@ def windows(example: Example, limit: int) -> list[Example]:
     tokens: Sequence[int] = example.prompt + example.completion
     starts = range(0, len(tokens) - 1, limit - 1)
     return [Example(tuple(tokens[at : at + 1]), tuple(tokens[at + 1 : at + limit])) for at in starts]
-
-

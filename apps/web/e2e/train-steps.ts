@@ -56,10 +56,10 @@ export const trainSteps: Step[] = [
       await page.locator("mark").first().waitFor();
       await page.getByLabel("Adapter repository").fill("kinds");
       await page.getByLabel("Most steps").fill("6");
-      await page.getByLabel("Batch size").fill("4");
-      await page.getByLabel("Rank").fill("0");
+      await page.getByLabel("Batch size", { exact: true }).fill("4");
+      await page.getByLabel("Rank", { exact: true }).fill("0");
       await page.getByText("Must be at least 1.").waitFor();
-      await page.getByLabel("Rank").fill("8");
+      await page.getByLabel("Rank", { exact: true }).fill("8");
       await page.getByTestId("quote-price").waitFor();
       await shot("new-job");
     },
@@ -97,6 +97,42 @@ export const trainSteps: Step[] = [
       await page.getByRole("tab", { name: "Log" }).click();
       await page.getByLabel("Log").waitFor();
       await shot("job-done");
+    },
+  },
+  {
+    name: "a checkpoint of the job answers under a name of its own, beside the base",
+    run: async ({ page, shot }) => {
+      await page.getByRole("tab", { name: "Checkpoints" }).click();
+      await page
+        .getByText(/^kinds\/[0-9a-f]{8}-step-\d+$/)
+        .first()
+        .waitFor();
+      await page.getByRole("button", { name: "Try it" }).last().click();
+      await page.getByLabel("definition", { exact: true }).fill("a large wild cat");
+      await page.getByLabel("Most new tokens").fill("8");
+      await page.getByRole("button", { name: "Run" }).click();
+      await page.locator("[data-state=done]").nth(1).waitFor({ timeout: 120_000 });
+      await shot("checkpoints");
+    },
+  },
+  {
+    name: "a sweep trains its runs side by side and says which came lowest",
+    run: async ({ page, found, shot }) => {
+      await page.goto(found.datasetUrl);
+      await page.getByRole("link", { name: "Fine-tune on this" }).click();
+      await page.getByLabel("Most steps").fill("2");
+      await page.getByLabel("Adapter repository").fill("swept");
+      await page.locator("summary", { hasText: "Sweep" }).click();
+      await page.getByLabel("Rank to try").fill("2, 2");
+      await page.getByText("A value stands here twice.").waitFor();
+      await page.getByLabel("Rank to try").fill("2, 4");
+      await page.getByText("Price of 2 runs, about").waitFor();
+      await page.getByRole("button", { name: "Start 2 runs" }).click();
+      await page.waitForURL(/\/sweeps\/[0-9a-f-]{36}$/);
+      await page.locator("[data-status=succeeded]").nth(1).waitFor({ timeout: 240_000 });
+      await page.getByText("lowest", { exact: true }).waitFor();
+      await shot("sweep");
+      await page.goto(found.jobUrl);
     },
   },
   {
