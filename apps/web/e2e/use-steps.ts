@@ -120,6 +120,7 @@ export const useSteps: Step[] = [
     name: "the quick start holds the reader's own token and address",
     run: async ({ page, found, shot }) => {
       await page.goto(`${WEB_URL}/serving`);
+      await page.getByLabel("Model", { exact: true }).selectOption(found.adapterId);
       await page.getByRole("button", { name: "Make token" }).click();
       const token = (await page.getByTestId("new-token").textContent()) ?? "";
       const code = (await page.getByLabel("curl code", { exact: true }).textContent()) ?? "";
