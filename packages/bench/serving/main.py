@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +61,8 @@ def main() -> None:
     unknown = [row for row in rows if row not in ROW_NAMES]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROW_NAMES)}")
+    # stopped contenders would outlive a benchmark that is told to end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     began, load = time.time(), os.getloadavg()
     stage = Stage(args.threads, args.rounds or (2 if args.quick else 5), args.quick, args.seed)
     try:
