@@ -57,6 +57,8 @@ def make_spec(tmp_path: Path, tiny_base: Path) -> MakeSpec:
                 "seed": 7,
                 "optimizer": "adamw",
                 "neftune_alpha": 0,
+                "method": "sft",
+                "beta": 0.1,
             },
             "device": "cpu",
         }

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.errors import TrainerError
+from trainer.frozen import Whole
 from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
 from trainer.lora import Lora, masks, new_lora
 from trainer.model import Trained, load_model
@@ -194,7 +195,7 @@ def test_lora_linear_of_two_jobs_and_rows_of_neither() -> None:
     keep = (torch.rand(4, 6) > 0.3).double() / 0.7
     first = LoraRows(0, 4, (LoraPart(0, 4, 2.0), LoraPart(4, 10, 2.0)), keep)
     second = LoraRows(5, 9, (LoraPart(6, 10, 0.5),), None)
-    fast = LoraLinear.apply(x, weight, bias, (first, second), *pairs)  # type: ignore[no-untyped-call]
+    fast = LoraLinear.apply(x, Whole(weight), bias, (first, second), *pairs)  # type: ignore[no-untyped-call]
     dropped = x[:4] * keep
     base = x @ weight.t() + bias
     top = base[:4] + 2.0 * torch.cat([dropped @ pairs[i].t() @ pairs[i + 1].t() for i in (0, 2)], 1)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from trainer.frozen import Frozen
+
 
 @dataclass(frozen=True, slots=True)
 class LoraPart:
@@ -45,9 +47,9 @@ class LoraLinear(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, jobs: tuple[LoraRows, ...], *pairs: Tensor
+        ctx: Any, x: Tensor, weight: Frozen, bias: Tensor | None, jobs: tuple[LoraRows, ...], *pairs: Tensor
     ) -> Tensor:
-        y = product(x, weight.t())
+        y = product(x, weight.dense().t())
         if bias is not None:
             y += bias
         hidden = []
@@ -57,15 +59,16 @@ class LoraLinear(Function):
                 out = y[job.begin : job.end, part.begin : part.end]
                 out.addmm_(h[:, column], b.to(x.dtype).t(), alpha=part.scaling)
             hidden.append(h)
-        ctx.save_for_backward(x, weight, *hidden, *pairs)
-        ctx.jobs = jobs
+        ctx.save_for_backward(x, *hidden, *pairs)
+        ctx.jobs, ctx.weight = jobs, weight
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         jobs: tuple[LoraRows, ...] = ctx.jobs
-        x, weight, *rest = ctx.saved_tensors
-        dx = product(dy, weight) if ctx.needs_input_grad[0] else None
+        weight: Frozen = ctx.weight
+        x, *rest = ctx.saved_tensors
+        dx = product(dy, weight.dense()) if ctx.needs_input_grad[0] else None
         grads: list[Tensor | None] = []
         for (job, own), h in zip(_each(jobs, rest[len(jobs) :]), rest[: len(jobs)], strict=True):
             columns = _columns(own)

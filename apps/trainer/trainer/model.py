@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from lora_py.base_model import BaseModelError, open_base
+from lora_py.quantized_base import Kind, quantize
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn.functional import embedding
 
 from trainer.attention import attend
 from trainer.errors import TrainerError
+from trainer.frozen import Frozen, Quantized, Whole
 from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
 from trainer.lora import DropoutMasks, Lora, Noise
 from trainer.packing import Packed
@@ -33,7 +35,7 @@ FUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    weight: Tensor
+    weight: Frozen
     bias: Tensor | None
     columns: Mapping[str, tuple[int, int]]  # module -> its output columns
 
@@ -129,8 +131,10 @@ def load_model(
     dtype: torch.dtype,
     product_dtype: torch.dtype | None = None,
     check: Callable[[], None] = lambda: None,
+    quantized: Kind | None = None,
 ) -> Model:
-    """`product_dtype`: what the linears of the layers are kept and multiplied in; everything else is `dtype`."""
+    """`product_dtype`: what the linears of the layers are multiplied in, and kept in unless `quantized`. All else is
+    `dtype`."""
     try:
         base = open_base(path)
     except BaseModelError as error:
@@ -156,7 +160,9 @@ def load_model(
         embeddings=embeddings,
         head=embeddings if tied else get("lm_head.weight"),
         norm=get("model.norm.weight"),
-        layers=tuple(_layer(i, stored, get, product_dtype or dtype) for i in range(int(config["num_hidden_layers"]))),
+        layers=tuple(
+            _layer(i, stored, get, product_dtype or dtype, quantized) for i in range(int(config["num_hidden_layers"]))
+        ),
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads") or heads),
         head_dim=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
@@ -166,7 +172,13 @@ def load_model(
     )
 
 
-def _layer(index: int, stored: Mapping[str, Tensor], get: Callable[[str], Tensor], product_dtype: torch.dtype) -> Layer:
+def _layer(
+    index: int,
+    stored: Mapping[str, Tensor],
+    get: Callable[[str], Tensor],
+    product_dtype: torch.dtype,
+    quantized: Kind | None,
+) -> Layer:
     prefix = f"model.layers.{index}."
     linears = {}
     for fused, modules in FUSED.items():
@@ -178,7 +190,11 @@ def _layer(index: int, stored: Mapping[str, Tensor], get: Callable[[str], Tensor
             at += weight.shape[0]
         real = [weight.new_zeros(len(weight)) if b is None else b for weight, b in zip(weights, biases, strict=True)]
         bias = torch.cat(real) if any(b is not None for b in biases) else None
-        linears[fused] = Linear(torch.cat(weights).to(product_dtype), bias, columns)
+        if quantized is None:
+            frozen: Frozen = Whole(torch.cat(weights).to(product_dtype))
+        else:
+            frozen = Quantized(tuple(quantize(weight, quantized) for weight in weights), product_dtype)
+        linears[fused] = Linear(frozen, bias, columns)
     own = {
         n: get(f"{prefix}self_attn.{n}.weight")
         for n in ("q_norm", "k_norm")

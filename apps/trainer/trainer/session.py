@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lora_py.quantized_base import Kind
 
 from trainer.data import read_rows
 from trainer.encode import encoder
@@ -26,6 +27,7 @@ from trainer.spec import Spec, parse_spec
 
 log = logging.getLogger("trainer")
 Precision = Literal["auto", "fp32", "bf16"]
+KINDS: dict[int, Kind] = {4: "nf4", 8: "int8"}  # by the bits of a spec's quantization
 EmitFor = Callable[[str], Emit]  # job id -> where its events go
 
 
@@ -52,7 +54,7 @@ class Session:
 
     def __init__(self, emit_for: EmitFor, check: Callable[[], None], precision: Precision = "auto") -> None:
         self._emit_for, self._check, self._precision = emit_for, check, precision
-        self._base: tuple[Path, str, Model, torch.device] | None = None
+        self._base: tuple[Spec, Model, torch.device] | None = None
         self.group: Group | None = None
         self.refused = 0
 
@@ -84,12 +86,14 @@ class Session:
         if self._base is None or self.group is None:
             device = choose_device(spec.device)
             product_dtype = choose_product_dtype(self._precision, device)
-            model = load_model(spec.base_model.path, device, torch.float32, product_dtype, self._check)
-            self._base = (spec.base_model.path, spec.device, model, device)
+            quantized = None if spec.quantization is None else KINDS[spec.quantization.bits]
+            model = load_model(spec.base_model.path, device, torch.float32, product_dtype, self._check, quantized)
+            self._base = (spec, model, device)
             self.group = Group(model, device, self._check)
-        path, asked, model, device = self._base
-        if (path, asked) != (spec.base_model.path, spec.device):
-            raise TrainerError("trainer_bad_spec", "The jobs of a group must have the same base model and device.")
+        first, model, device = self._base
+        if any(getattr(first, name) != getattr(spec, name) for name in ("base_model", "device", "quantization")):
+            same = "The jobs of a group must have the same base model, device and quantization."
+            raise TrainerError("trainer_bad_spec", same)
         self._check()
         return self.group, model, device
 

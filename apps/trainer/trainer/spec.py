@@ -35,7 +35,6 @@ class AdapterSpec:
     dropout: float
     target_modules: tuple[str, ...]
     use_rslora: bool = False  # scale by alpha / sqrt(rank)
-    use_dora: bool = False  # weight-decomposed: a magnitude for each output
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ export const trainerSpec = z.strictObject({
     dropout: z.number(),
     target_modules: z.array(z.enum(loraModules)),
     use_rslora: z.boolean().optional(),
-    use_dora: z.boolean().optional(),
   }),
   training: z.strictObject({
     epochs: z.number(),

@@ -1,5 +1,4 @@
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { adapterFileNames, type CheckpointView } from "@grove/contracts/adapters";
 import { ok, type Result } from "@grove/contracts/errors";
@@ -22,7 +21,8 @@ export async function storeCheckpoint(
   { step, sha256, path }: Checkpoint,
 ): Promise<void> {
   for (const name of adapterFileNames) {
-    const stored = await services.storage.put(adapterFileKey(sha256, name), createReadStream(join(path, name)));
+    const file = await open(join(path, name)); // throws where the trainer has made room for newer ones by now
+    const stored = await services.storage.put(adapterFileKey(sha256, name), file.createReadStream());
     if (!stored.ok) return; // a checkpoint is not worth a job
   }
   const bytes = (await stat(join(path, "adapter_model.safetensors"))).size;

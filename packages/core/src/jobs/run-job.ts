@@ -40,8 +40,9 @@ export async function runJob(
     select: { config: true },
   });
   if (waiting === null) return ok(null);
-  const { maxSeconds } = jobConfig.parse(waiting.config).hyperparameters;
-  const seat = await trainers.enter(maxSeconds !== null, signal);
+  const { maxSeconds, quantization } = jobConfig.parse(waiting.config).hyperparameters;
+  const isAlone = maxSeconds !== null || quantization !== "none"; // a quantized base is another one than the others share
+  const seat = await trainers.enter(isAlone, signal);
   if (seat === null) return ok(null); // this worker is going away: the sweep of the next one sends the job again
   try {
     return await runSeated(services, seat, message, signal);
