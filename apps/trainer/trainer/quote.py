@@ -33,7 +33,7 @@ class Quote:
 
 
 def quote_line(quote: Quote) -> str:
-    return json.dumps({"quote": {**asdict(quote), "seconds": round(quote.seconds, 1)}})
+    return json.dumps({"quote": {**asdict(quote), "seconds": round(quote.seconds, 3)}})
 
 
 def make_quote(model: Model, job: Job, device: torch.device, check: Callable[[], None]) -> Quote:
