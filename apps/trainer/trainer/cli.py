@@ -16,11 +16,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from lora_py.peft_files import adapter_sha256
+
 from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Cancelled, Emit, Event, Failed, event_line, group_line
 from trainer.interrupt import Interrupt, Stopped
 from trainer.loop import Group
 from trainer.quote import make_quote, quote_line
+from trainer.replay import hardware_warnings, plan, take_threads
+from trainer.save import hardware
 from trainer.session import Precision, Session, read_request
 from trainer.spec import parse_spec
 
@@ -83,9 +87,17 @@ def main(argv: list[str], interrupt: Interrupt) -> int:
     for command in (run, quote):
         command.add_argument("--spec", type=Path, required=True)
         command.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of the base")
+    again = commands.add_parser("replay", help="run a finished job again from its manifest, and compare the adapters")
+    again.add_argument("--manifest", type=Path, required=True, help="the adapter's grove.json")
+    again.add_argument("--train-file", type=Path, required=True)
+    again.add_argument("--validation-file", type=Path)
+    again.add_argument("--base-model", type=Path, required=True)
+    again.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        if arguments.command == "replay":
+            return replay_run(arguments, interrupt)
         act = run_file if arguments.command == "run" else quote_file
         return act(arguments.spec, arguments.precision, interrupt)
     except BrokenPipeError:
@@ -116,6 +128,30 @@ def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
     if request.grouped:
         return FINISHED
     return max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)
+
+
+def replay_run(asked: argparse.Namespace, interrupt: Interrupt) -> int:
+    """Events of the run, then one line, `{"replay": {"sha256", "expected", "same", "warnings"}}`."""
+    try:
+        found = plan(asked.manifest, asked.train_file, asked.validation_file, asked.base_model, asked.output_dir)
+    except TrainerError as error:
+        emit(Failed(error.code, error.message))
+        return FAILED
+    take_threads(found.hardware)
+    precision: Precision = "bf16" if "bf16" in str(found.hardware.get("device")) else "fp32"
+    session = Session(lambda _: emit, interrupt.check, precision)
+    session.add(found.spec)
+    if session.group is None or not session.group.jobs:
+        return FAILED
+    job = session.group.jobs[0]
+    session.group.run()
+    status = max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)
+    if status == FINISHED:
+        sha256 = adapter_sha256(asked.output_dir)
+        warnings = [*found.warnings, *hardware_warnings(found.hardware, hardware(job))]
+        result = {"sha256": sha256, "expected": found.expected, "same": sha256 == found.expected, "warnings": warnings}
+        _write(json.dumps({"replay": result}))
+    return status
 
 
 def quote_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:

@@ -100,14 +100,24 @@ def _manifest(job: Job, stopped_by: str) -> dict[str, object]:
         "job_id": spec.job_id,
         "step": job.step,
         "stopped_by": stopped_by,
+        "data_kind": job.train.kind,
+        "quantization": None if spec.quantization is None else dataclasses.asdict(spec.quantization),
         "base_sha256": base_sha256(spec.base_model.path),
         "data_sha256": job.train.sha256,
         "max_length": job.train.max_length,
         "adapter": dataclasses.asdict(spec.adapter),
         "training": dataclasses.asdict(spec.training),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "hardware": {"device": job.device, "machine": platform.machine()},
+        "versions": versions(),
+        "hardware": hardware(job),
     }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__}
+
+
+def hardware(job: Job) -> dict[str, str]:
+    return {"device": job.device, "machine": platform.machine()}
 
 
 @lru_cache

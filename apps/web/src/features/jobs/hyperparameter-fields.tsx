@@ -53,7 +53,7 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
             />
             <ChoiceField
               label="Base while training"
-              hint="nf4 is QLoRA: less memory, a little slower."
+              hint="nf4 and int8 train against a quantized base (QLoRA); steps are slower."
               options={quantizations}
               value={choices.quantization}
               onChange={(quantization) => choose({ quantization })}
