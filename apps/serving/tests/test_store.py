@@ -7,7 +7,9 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from lora_py.peft_files import adapter_sha256
@@ -21,6 +23,7 @@ from serving.adapters.identity import AdapterFailure
 from serving.adapters.store import FILES, DiskStore
 
 LIMIT = 1 << 20
+T = TypeVar("T")
 
 
 def fill(store: DiskStore, source: Path) -> str:
@@ -81,13 +84,17 @@ def test_damage_is_noticed_and_removed(tmp_path: Path, name: str) -> None:
     assert not store.has(sha)
 
 
-def block_of(rig: Rig) -> Path:
-    """The packed block, once it has been written."""
-    until = time.monotonic() + 5
-    while not (found := list(rig.cache.glob("*.packed"))):
-        assert time.monotonic() < until, "no packed block was written"
+def wait_for(seen: Callable[[], T | None], otherwise: str) -> T:
+    until = time.monotonic() + 20
+    while not (found := seen()):
+        assert time.monotonic() < until, otherwise
         time.sleep(0.01)
-    return found[0]
+    return found
+
+
+def block_of(rig: Rig) -> Path:
+    """The packed block, once it has been written (a dot file is one that is still being written)."""
+    return wait_for(lambda: next(rig.cache.glob("[!.]*.packed"), None), "no packed block was written")
 
 
 @pytest.fixture
@@ -107,8 +114,7 @@ def test_a_damaged_block_is_packed_again_and_a_damaged_adapter_fetched_again(
         block.write_bytes(whole[:-3] + b"abc")
         rig.load(ref)
         assert len(rig.gateway.fetches) == 2
-        while not block.exists() or block.read_bytes() != whole:
-            time.sleep(0.01)
+        wait_for(lambda: block.exists() and block.read_bytes() == whole, "the damaged block was not packed again")
         rig.registry.unload(ref)
         block.unlink()
         weights = rig.cache / ref.sha256 / FILES[1]
