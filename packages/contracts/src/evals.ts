@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { RowConfig } from "./datasets.ts";
 
 export const evalStatuses = ["queued", "running", "succeeded", "failed", "cancelled"] as const;
 export type EvalStatus = (typeof evalStatuses)[number];
@@ -16,6 +17,11 @@ export const createEvalInput = z.strictObject({
 });
 export type CreateEvalInput = z.infer<typeof createEvalInput>;
 export type CreateEvalRequest = z.input<typeof createEvalInput>;
+
+/** Conversations and plain text have no column of right answers to compare with. */
+export function hasRightAnswers({ dataKind }: Pick<RowConfig, "dataKind">): boolean {
+  return dataKind !== "messages" && dataKind !== "text";
+}
 
 export const sideSummary = z.strictObject({
   score: z.number(), // of the chosen metric, free generation

@@ -3,7 +3,7 @@ import { fail, ok, type Result } from "@grove/contracts/errors";
 import type { Dataset } from "@grove/db";
 import type { Services } from "../context.ts";
 import { readRows } from "./rows.ts";
-import { checkTemplate, known, renderTemplate, type TemplateProblem } from "./template.ts";
+import { checkTemplate, compileTemplate, known, type TemplateProblem } from "./template.ts";
 
 /** A line of the trainer's file (contracts README §1). */
 type TrainerRow =
@@ -16,7 +16,7 @@ export type Rendered = { prompt: string; completion: string; rejected: string | 
 type Values = Record<string, string>;
 type Kind = {
   check: (config: RowConfig, columns: ColumnProfile[]) => Result<null, TemplateProblem>;
-  render: (config: RowConfig, values: Values) => Rendered;
+  renderer: (config: RowConfig) => (values: Values) => Rendered;
 };
 
 /** Everything that can be wrong with the choice of columns before any row is read. */
@@ -31,8 +31,8 @@ export async function* renderRows(
   config: RowConfig,
   split: Split,
 ): AsyncGenerator<Rendered> {
-  const { render } = kinds[config.dataKind];
-  for await (const { values } of readRows(services, dataset, { split })) yield render(config, values);
+  const render = kinds[config.dataKind].renderer(config);
+  for await (const { values } of readRows(services, dataset, { split })) yield render(values);
 }
 
 const kinds: Record<DataKind, Kind> = {
@@ -42,10 +42,13 @@ const kinds: Record<DataKind, Kind> = {
         config,
         columns.map((column) => column.name),
       ),
-    render(config, values) {
-      const prompt = renderTemplate(config.promptTemplate, values);
-      const completion = values[config.targetColumn] ?? "";
-      return { prompt, completion, rejected: null, row: { prompt, completion } };
+    renderer(config) {
+      const promptOf = compileTemplate(config.promptTemplate);
+      return (values) => {
+        const prompt = promptOf(values);
+        const completion = values[config.targetColumn] ?? "";
+        return { prompt, completion, rejected: null, row: { prompt, completion } };
+      };
     },
   },
   messages: {
@@ -60,26 +63,14 @@ const kinds: Record<DataKind, Kind> = {
         );
       return needFormat(config, "chat", "Conversations are told to the model with its chat template");
     },
-    render(config, values) {
-      const cell = values[config.targetColumn] ?? "";
-      const messages = parseJson(cell);
-      const turns = Array.isArray(messages) ? messages.map(turnOf) : [{ role: "", content: cell }];
-      const last = turns.at(-1);
-      const prompt = turns.slice(0, -1).map((turn) => `${turn.role}: ${turn.content}\n`);
-      return {
-        prompt: `${prompt.join("")}assistant: `,
-        completion: last?.content ?? "",
-        rejected: null,
-        row: { messages },
-      };
-    },
+    renderer: (config) => (values) => renderConversation(values[config.targetColumn] ?? ""),
   },
   text: {
     check(config, columns) {
       const column = findColumn(config.targetColumn, columns, "targetColumn");
       return column.ok ? needFormat(config, "raw", "Plain text is learnt as written") : column;
     },
-    render(config, values) {
+    renderer: (config) => (values) => {
       const text = values[config.targetColumn] ?? "";
       return { prompt: "", completion: text, rejected: null, row: { text } };
     },
@@ -96,14 +87,29 @@ const kinds: Record<DataKind, Kind> = {
       const column = findColumn(rejectedColumn, columns, "rejectedColumn");
       return column.ok ? ok(null) : column;
     },
-    render(config, values) {
-      const prompt = renderTemplate(config.promptTemplate, values);
-      const chosen = values[config.targetColumn] ?? "";
-      const rejected = values[config.rejectedColumn ?? ""] ?? "";
-      return { prompt, completion: chosen, rejected, row: { prompt, chosen, rejected } };
+    renderer(config) {
+      const promptOf = compileTemplate(config.promptTemplate);
+      return (values) => {
+        const prompt = promptOf(values);
+        const chosen = values[config.targetColumn] ?? "";
+        const rejected = values[config.rejectedColumn ?? ""] ?? "";
+        return { prompt, completion: chosen, rejected, row: { prompt, chosen, rejected } };
+      };
     },
   },
 };
+
+function renderConversation(cell: string): Rendered {
+  const messages = parseJson(cell);
+  const turns = Array.isArray(messages) ? messages.map(turnOf) : [{ role: "", content: cell }];
+  const before = turns.slice(0, -1).map((turn) => `${turn.role}: ${turn.content}\n`);
+  return {
+    prompt: `${before.join("")}assistant: `,
+    completion: turns.at(-1)?.content ?? "",
+    rejected: null,
+    row: { messages },
+  };
+}
 
 function findColumn(
   name: string,

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bytesOf, createTestWorld, readyDataset, sums, type TestWorld, writeTinyBase } from "../testing.ts";
 import { previewTemplate } from "./preview.ts";
-import { checkTemplate, renderTemplate, templateColumns } from "./template.ts";
+import { checkTemplate, compileTemplate, templateColumns } from "./template.ts";
 import { loadTokenCounter } from "./tokens.ts";
 import { uploadDataset } from "./upload-dataset.ts";
 
@@ -14,10 +14,10 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 test("a template is rendered as written, doubled braces as braces, cells never read as templates", () => {
-  expect(renderTemplate("{a}, { b c }: {{x}} }}{{", { a: "1", "b c": "{a}" })).toBe("1, {a}: {x} }{");
+  expect(compileTemplate("{a}, { b c }: {{x}} }}{{")({ a: "1", "b c": "{a}" })).toBe("1, {a}: {x} }{");
   expect(templateColumns("{a} {b} {{c}} { a }")).toEqual(["a", "b"]);
-  expect(() => renderTemplate("{a}", {})).toThrow('"a"');
-  expect(() => renderTemplate("{toString}", {})).toThrow('"toString"');
+  expect(() => compileTemplate("{a}")({})).toThrow('"a"');
+  expect(() => compileTemplate("{toString}")({})).toThrow('"toString"');
 });
 
 test.each([

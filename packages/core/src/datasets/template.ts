@@ -6,10 +6,10 @@ export type TemplateProblem = "config_invalid" | "template_column_missing" | "ta
 export type TemplateConfig = { promptTemplate: string; targetColumn: string };
 
 /** `{column}` with `{{` and `}}` for braces. The renderer of the preview, the training file, the playground and the evaluation. */
-export function renderTemplate(template: string, values: Record<string, string>): string {
+export function compileTemplate(template: string): (values: Record<string, string>) => string {
   const parts = parseTemplate(template);
   if (!parts.ok) throw new Error(parts.message);
-  return renderParts(parts.value, values);
+  return (values) => renderParts(parts.value, values);
 }
 
 /** The columns that a template names, each once, in order. */

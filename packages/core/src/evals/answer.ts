@@ -6,6 +6,7 @@ import type { OrgCtx } from "../context.ts";
 import { generate } from "../serving/generate.ts";
 import type { PromptCall } from "../serving/road.ts";
 import { scoreLabels } from "../serving/score.ts";
+import type { EvalItem } from "./items.ts";
 import { pickScore, scoreAnswer } from "./metrics.ts";
 import type { SideResult } from "./summary.ts";
 
@@ -21,7 +22,6 @@ export type EvalPlan = {
   singleLine: boolean; // no reference has a line break: the first line of an answer is the answer
 };
 export type Side = "adapter" | "base";
-export type EvalItem = { index: number; prompt: string; reference: string };
 export type Answered = SideResult & { text: string };
 
 /** The model server is away, which is not the row's fault: the evaluation goes on later with the rows it has. */

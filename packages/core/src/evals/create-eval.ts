@@ -1,14 +1,15 @@
 import { datasetProfile } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import type { CreateEvalInput, EvalView } from "@grove/contracts/evals";
+import { type CreateEvalInput, type EvalView, hasRightAnswers } from "@grove/contracts/evals";
 import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
 import { evalRun } from "@grove/contracts/messages";
-import { adapterId } from "@grove/contracts/names";
 import { type Dataset, isUniqueViolation } from "@grove/db";
+import { findVersion } from "../adapters/read.ts";
 import type { OrgCtx } from "../context.ts";
 import { findDataset } from "../datasets/read.ts";
 import { templateColumns } from "../datasets/template.ts";
 import { answerLength } from "./answer-length.ts";
+import { defaultMetric, readItems } from "./items.ts";
 import { detectLabels } from "./labels.ts";
 import { getEval } from "./read.ts";
 
@@ -29,11 +30,10 @@ type Subject = { versionId: string; config: JobConfig; trainedOn: string };
 export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<Result<EvalView, CreateEvalError>> {
   const subject = await findSubject(ctx, input.adapterId);
   if (!subject.ok) return subject;
-  const { dataKind } = subject.value.config;
-  if (dataKind === "messages" || dataKind === "text")
+  if (!hasRightAnswers(subject.value.config))
     return fail(
       "config_invalid",
-      `An evaluation compares answers with a column of right ones; ${input.adapterId} learnt from ${dataKind === "text" ? "plain text" : "conversations"}, which have none. Its validation loss says how well it fits.`,
+      `An evaluation compares answers with a column of right ones; ${input.adapterId} learnt from ${subject.value.config.dataKind === "text" ? "plain text" : "conversations"}, which have none. Its validation loss says how well it fits.`,
       { field: "adapterId" },
     );
   const dataset = await findDataset(ctx, input.datasetId ?? subject.value.trainedOn);
@@ -47,10 +47,10 @@ export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<R
     datasetId: dataset.value.id,
     status: "queued",
     split: held.value.split,
-    metric: input.metric ?? (labels ? "accuracy" : "rouge_l"),
+    metric: input.metric ?? defaultMetric(labels),
     ...(labels ? { labels } : {}),
     rows: held.value.rows,
-    maxNewTokens: input.maxNewTokens ?? (await answerLength(ctx, dataset.value, subject.value.config, held.value)),
+    maxNewTokens: input.maxNewTokens ?? (await lengthFor(ctx, dataset.value, subject.value.config, held.value)),
     idempotencyKey: input.idempotencyKey ?? null,
   };
   const created = await ctx.db.eval.create({ data, select: { id: true } }).catch((error: unknown) => {
@@ -63,16 +63,15 @@ export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<R
 }
 
 async function findSubject(ctx: OrgCtx, id: string): Promise<Result<Subject, "adapter_not_found">> {
-  const [name = "", version = ""] = adapterId.safeParse(id).data?.split("/") ?? [];
-  const row = await ctx.db.adapterVersion.findFirst({
-    where: { orgId: ctx.orgId, version: Number(version) || 0, repository: { name } }, // a checkpoint is no version
-    select: { id: true, config: true, job: { select: { datasetId: true } } },
-  });
-  if (!row)
-    return fail("adapter_not_found", `There is no adapter ${JSON.stringify(id.slice(0, 80))} in this organisation.`, {
-      field: "adapterId",
-    });
-  return ok({ versionId: row.id, config: jobConfig.parse(row.config), trainedOn: row.job.datasetId });
+  const version = await findVersion(ctx, id);
+  if (!version.ok) return fail(version.code, version.message, { field: "adapterId" });
+  const { id: versionId, config, job } = version.value;
+  return ok({ versionId, config: jobConfig.parse(config), trainedOn: job.datasetId });
+}
+
+async function lengthFor(ctx: OrgCtx, dataset: Dataset, config: JobConfig, held: HeldOut): Promise<number> {
+  const items = await readItems(ctx, dataset, config, { split: held.split, limit: held.rows });
+  return answerLength(ctx, config, items);
 }
 
 type HeldOut = { split: "validation" | "test"; rows: number };

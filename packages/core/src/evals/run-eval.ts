@@ -1,12 +1,11 @@
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { metrics } from "@grove/contracts/evals";
-import { jobConfig } from "@grove/contracts/jobs";
+import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
 import type { Prisma } from "@grove/db";
 import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
-import { readRows } from "../datasets/rows.ts";
-import { renderTemplate } from "../datasets/template.ts";
-import { type Answered, answerRow, type EvalItem, type EvalPlan, ServingAway } from "./answer.ts";
+import { type Answered, answerRow, type EvalPlan, ServingAway } from "./answer.ts";
+import { areSingleLine, type EvalItem, readItems } from "./items.ts";
 import { summarise } from "./summary.ts";
 
 const ROWS_AT_ONCE = 8; // two sides each: enough prompts in flight to fill the engine's batch
@@ -57,8 +56,10 @@ export async function runEval(
 }
 
 async function answerAll(ctx: OrgCtx, row: EvalRecord, signal: AbortSignal): Promise<void> {
-  const items = await itemsOf(ctx, row);
-  const plan = planOf(row, items);
+  const config = jobConfig.parse(row.adapterVersion.config);
+  const split = row.split === "validation" ? "validation" : "test";
+  const items = await readItems(ctx, row.dataset, config, { split, limit: row.rows });
+  const plan = planOf(row, config, items);
   const stored = await ctx.db.evalRow.findMany({ where: { evalId: row.id }, select: { index: true } });
   const done = new Set(stored.map((one) => one.index));
   const queue = items.filter((item) => !done.has(item.index)).values();
@@ -76,22 +77,7 @@ async function answerAll(ctx: OrgCtx, row: EvalRecord, signal: AbortSignal): Pro
   if (broken.signal.aborted) throw broken.signal.reason;
 }
 
-async function itemsOf(ctx: OrgCtx, row: EvalRecord): Promise<EvalItem[]> {
-  const { promptTemplate, targetColumn } = jobConfig.parse(row.adapterVersion.config);
-  const split = row.split === "validation" ? "validation" : "test";
-  const items: EvalItem[] = [];
-  for await (const { index, values } of readRows(ctx, row.dataset, { split, limit: row.rows })) {
-    items.push({
-      index,
-      prompt: renderTemplate(promptTemplate, values),
-      reference: (values[targetColumn] ?? "").trim(),
-    });
-  }
-  return items;
-}
-
-function planOf(row: EvalRecord, items: EvalItem[]): EvalPlan {
-  const config = jobConfig.parse(row.adapterVersion.config);
+function planOf(row: EvalRecord, config: JobConfig, items: EvalItem[]): EvalPlan {
   return {
     evalId: row.id,
     baseModel: config.baseModel,
@@ -100,7 +86,7 @@ function planOf(row: EvalRecord, items: EvalItem[]): EvalPlan {
     metric: z.enum(metrics).parse(row.metric),
     labels: labelsColumn.parse(row.labels),
     maxNewTokens: row.maxNewTokens,
-    singleLine: items.every((item) => !item.reference.includes("\n")),
+    singleLine: areSingleLine(items),
   };
 }
 

@@ -1,11 +1,11 @@
 import { ok, type Result } from "@grove/contracts/errors";
-import { jobConfig } from "@grove/contracts/jobs";
+import { hasRightAnswers } from "@grove/contracts/evals";
+import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
 import type { Prisma } from "@grove/db";
 import type { OrgCtx, Services } from "../context.ts";
-import { readRows } from "../datasets/rows.ts";
-import { renderTemplate } from "../datasets/template.ts";
-import { type Answered, answerRow, type EvalItem, type EvalPlan } from "./answer.ts";
+import { type Answered, answerRow, type EvalPlan } from "./answer.ts";
 import { answerLength } from "./answer-length.ts";
+import { areSingleLine, defaultMetric, type EvalItem, readItems } from "./items.ts";
 import { detectLabels } from "./labels.ts";
 
 const parts = {
@@ -24,9 +24,12 @@ export async function scoreCheckpoint(
   if (found === null || found.score !== null) return ok(null); // it has made room for newer ones, or was scored before
   const { orgId, org } = found.job;
   const ctx: OrgCtx = { ...services, orgId, orgSlug: org.slug, actor: { kind: "system" } };
-  const items = await itemsOf(ctx, found);
+  const config = jobConfig.parse(found.job.config);
+  if (!hasRightAnswers(config)) return ok(null);
+  const choice = { split: "validation", limit: config.hyperparameters.scoreRows } as const;
+  const items = await readItems(ctx, found.job.dataset, config, choice);
   if (items.length === 0) return ok(null);
-  const plan = await planOf(ctx, found, items);
+  const plan = await planOf(ctx, found, config, items);
   const answers: Answered[] = [];
   for (const item of items) answers.push(await answerRow(ctx, plan, "adapter", item, signal));
   const score = answers.reduce((sum, answer) => sum + answer.score, 0) / answers.length;
@@ -34,31 +37,21 @@ export async function scoreCheckpoint(
   return ok(null);
 }
 
-/** Conversations and plain text have no column of right answers. */
-async function itemsOf(ctx: OrgCtx, { job }: Checkpoint): Promise<EvalItem[]> {
-  const { dataKind, promptTemplate, targetColumn, hyperparameters } = jobConfig.parse(job.config);
-  if (dataKind === "messages" || dataKind === "text") return [];
-  const items: EvalItem[] = [];
-  const rows = readRows(ctx, job.dataset, { split: "validation", limit: hyperparameters.scoreRows });
-  for await (const { index, values } of rows) {
-    const reference = (values[targetColumn] ?? "").trim();
-    items.push({ index, prompt: renderTemplate(promptTemplate, values), reference });
-  }
-  return items;
-}
-
-async function planOf(ctx: OrgCtx, { id, name, repository, job }: Checkpoint, items: EvalItem[]): Promise<EvalPlan> {
-  const config = jobConfig.parse(job.config);
+async function planOf(
+  ctx: OrgCtx,
+  { id, name, repository, job }: Checkpoint,
+  config: JobConfig,
+  items: EvalItem[],
+): Promise<EvalPlan> {
   const labels = await detectLabels(ctx, job.dataset, config.targetColumn);
-  const held = { split: "validation", rows: items.length } as const;
   return {
     evalId: id,
     baseModel: config.baseModel,
     adapterId: `${repository.name}/${name}`,
     chat: config.promptFormat === "chat",
-    metric: labels === null ? "rouge_l" : "accuracy",
+    metric: defaultMetric(labels),
     labels: null, // free answers alone: a look on the way, not the evaluation
-    maxNewTokens: await answerLength(ctx, job.dataset, config, held),
-    singleLine: items.every((item) => !item.reference.includes("\n")),
+    maxNewTokens: await answerLength(ctx, config, items),
+    singleLine: areSingleLine(items),
   };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { GenerateChunk, GenerateInput, PlaygroundInput } from "@grove/contracts/serving";
 import type { OrgCtx } from "../context.ts";
-import { renderTemplate, templateColumns } from "../datasets/template.ts";
+import { compileTemplate, templateColumns } from "../datasets/template.ts";
 import { authorizeRoute } from "./authorize.ts";
 import { generateStream } from "./generate.ts";
 
@@ -27,7 +27,7 @@ export async function* runPlayground(
   const prompt: GenerateInput = {
     baseModel: route.value.baseModel,
     adapterIds: input.side === "adapter" ? [input.adapterId] : [],
-    prompt: renderTemplate(config.promptTemplate, input.values),
+    prompt: compileTemplate(config.promptTemplate)(input.values),
     maxNewTokens: input.maxNewTokens,
     temperature: input.temperature,
     stop: [],
