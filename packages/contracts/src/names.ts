@@ -19,6 +19,12 @@ export const adapterId = z
     "An adapter id is repository/version, for example support-intents/1.",
   );
 
+/** `version` is null where the name is a checkpoint's. */
+export function splitAdapterId(id: string): { repository: string; name: string; version: number | null } {
+  const [repository = "", name = ""] = id.split("/");
+  return { repository, name, version: /^\d+$/.test(name) ? Number(name) : null };
+}
+
 /** Turns free text into a slug; empty text gives `untitled`. */
 export function toSlug(text: string): string {
   const base = text

@@ -1,4 +1,4 @@
-import { open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { adapterFileNames, type CheckpointView } from "@grove/contracts/adapters";
 import { ok, type Result } from "@grove/contracts/errors";
@@ -9,7 +9,7 @@ import type { Job } from "@grove/db";
 import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
 import { findJob } from "../jobs/read.ts";
-import { adapterFileKey } from "./files.ts";
+import { adapterFileKey, storeAdapterFiles } from "./files.ts";
 
 type Checkpoint = { step: number; sha256: string; path: string };
 const KEPT = 20; // of one job
@@ -20,11 +20,8 @@ export async function storeCheckpoint(
   job: Pick<Job, "id" | "repositoryId" | "config">,
   { step, sha256, path }: Checkpoint,
 ): Promise<void> {
-  for (const name of adapterFileNames) {
-    const file = await open(join(path, name)); // throws where the trainer has made room for newer ones by now
-    const stored = await services.storage.put(adapterFileKey(sha256, name), file.createReadStream());
-    if (!stored.ok) return; // a checkpoint is not worth a job
-  }
+  const stored = await storeAdapterFiles(services, sha256, path); // throws where the trainer has made room for newer ones
+  if (!stored.ok) return; // a checkpoint is not worth a job
   const bytes = (await stat(join(path, "adapter_model.safetensors"))).size;
   const { id: jobId, repositoryId } = job;
   const name = checkpointName(jobId, step);
@@ -47,7 +44,8 @@ export async function listCheckpoints(ctx: OrgCtx, jobId: string): Promise<Resul
   const job = await findJob(ctx, jobId);
   if (!job.ok) return job;
   const rows = await ctx.db.adapterCheckpoint.findMany({ where: { jobId }, orderBy: { step: "desc" } });
-  const { config, repository, datasetId } = job.value;
+  const { repository, datasetId } = job.value;
+  const config = jobConfig.parse(job.value.config);
   return ok(
     rows.map(({ id, name, step, sha256, bytes, metric, score, createdAt }) => ({
       id,
@@ -56,8 +54,8 @@ export async function listCheckpoints(ctx: OrgCtx, jobId: string): Promise<Resul
       step,
       sha256,
       bytes: Number(bytes),
-      baseModel: jobConfig.parse(config).baseModel,
-      config: jobConfig.parse(config),
+      baseModel: config.baseModel,
+      config,
       datasetId,
       score: score === null ? null : { metric: z.enum(metrics).parse(metric), value: score },
       createdAt,

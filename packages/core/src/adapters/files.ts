@@ -1,3 +1,5 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type AdapterFileName, adapterFileNames } from "@grove/contracts/adapters";
 import { fail, ok, type Result } from "@grove/contracts/errors";
@@ -9,6 +11,20 @@ import { findVersion } from "./read.ts";
 export function adapterFileKey(sha256: string, name: AdapterFileName): string {
   if (!/^[0-9a-f]{64}$/.test(sha256)) throw new Error(`Not a hash: ${sha256}`);
   return `adapters/${sha256}/${name}`;
+}
+
+/** Puts a PEFT folder into the object store. Throws where a file of it is gone. */
+export async function storeAdapterFiles(
+  { storage }: Pick<Services, "storage">,
+  sha256: string,
+  folder: string,
+): Promise<Result<null, "storage_full">> {
+  for (const name of adapterFileNames) {
+    const file = await open(join(folder, name));
+    const stored = await storage.put(adapterFileKey(sha256, name), file.createReadStream());
+    if (!stored.ok) return fail("storage_full", stored.message);
+  }
+  return ok(null);
 }
 
 export async function openAdapterFile(

@@ -1,6 +1,6 @@
 import type { AdapterVersionView, RepositoryView } from "@grove/contracts/adapters";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import { adapterId as adapterIdSchema } from "@grove/contracts/names";
+import { adapterId as adapterIdSchema, splitAdapterId } from "@grove/contracts/names";
 import type { Page, PageInput } from "@grove/contracts/pages";
 import type { Prisma } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
@@ -60,13 +60,14 @@ export async function findVersion(
       "adapter_not_found",
       `"${adapterId.slice(0, 100)}" is not an adapter id. An adapter id is repository/version, for example support-intents/1.`,
     );
-  const [name, version = ""] = parsed.data.split("/");
-  const row = /^\d+$/.test(version) // a checkpoint is no version
-    ? await ctx.db.adapterVersion.findFirst({
-        where: { orgId: ctx.orgId, version: Number(version), repository: { name } },
-        include: versionParts,
-      })
-    : null;
+  const { repository: name, version } = splitAdapterId(parsed.data);
+  const row =
+    version === null // a checkpoint is no version
+      ? null
+      : await ctx.db.adapterVersion.findFirst({
+          where: { orgId: ctx.orgId, version, repository: { name } },
+          include: versionParts,
+        });
   return row ? ok(row) : fail("adapter_not_found", `There is no adapter "${adapterId}" in this organisation.`);
 }
 

@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
-import { adapterId } from "@grove/contracts/names";
+import { adapterId, splitAdapterId } from "@grove/contracts/names";
 import type { OrgCtx } from "../context.ts";
 
 /** A version, or a checkpoint, which has no version yet. */
@@ -17,10 +17,10 @@ export async function findServable(
       `${quote(id)} is not an adapter id: write repository/version, for example support-intents/1.`,
       { field: "adapter_id" },
     );
-  const [repository = "", name = ""] = id.split("/");
+  const { repository, name, version } = splitAdapterId(id);
   const where = { repository: { orgId: ctx.orgId, name: repository } };
-  if (/^\d+$/.test(name)) {
-    const row = await ctx.db.adapterVersion.findFirst({ where: { ...where, version: Number(name) } });
+  if (version !== null) {
+    const row = await ctx.db.adapterVersion.findFirst({ where: { ...where, version } });
     if (row === null) return ok(null);
     const { id: versionId, sha256, bytes } = row;
     return ok({ versionId, id, sha256, bytes: Number(bytes), config: jobConfig.parse(row.config) });

@@ -2,13 +2,12 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { adapterFileNames } from "@grove/contracts/adapters";
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { jobConfig } from "@grove/contracts/jobs";
 import { type TrainerEvent, trainerEvent } from "@grove/contracts/trainer";
 import type { Job } from "@grove/db";
 import { Prisma } from "@grove/db";
-import { adapterFileKey } from "../adapters/files.ts";
+import { storeAdapterFiles } from "../adapters/files.ts";
 import type { Services } from "../context.ts";
 import { recordUsage } from "../usage/record.ts";
 import { quotedTokens } from "./quote-job.ts";
@@ -29,13 +28,8 @@ export async function publish(
       "trainer_failed",
       `The trainer's adapter folder does not have the hash ${finished.sha256} that it reported.`,
     );
-  for (const name of adapterFileNames) {
-    const stored = await services.storage.put(
-      adapterFileKey(finished.sha256, name),
-      createReadStream(join(folder.output, name)),
-    );
-    if (!stored.ok) return fail("storage_full", stored.message);
-  }
+  const stored = await storeAdapterFiles(services, finished.sha256, folder.output);
+  if (!stored.ok) return stored;
   return ok(await settle(services, job, finished));
 }
 
