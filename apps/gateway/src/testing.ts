@@ -47,9 +47,7 @@ export async function startTestGateway(): Promise<TestGateway> {
   const [owner, rival] = [await withOwner(world.ctx), await withOwner(world.otherCtx)];
   const token = await tokenOf(owner);
   const errors: unknown[] = [];
-  const start = (services: Services) =>
-    listen(createServer(getRequestListener(createApp(services, { onError: (error) => errors.push(error) }).fetch)));
-  const gateway = await start(world.services);
+  const gateway = await listenFor(world.services, errors);
 
   async function call(path: string, bearer: string | null, init: RequestInit): Promise<Sent> {
     const url = path.startsWith("http") ? path : `${gateway.url}${path}`;
@@ -79,7 +77,8 @@ export async function startTestGateway(): Promise<TestGateway> {
       call(path, bearer, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) }),
     send: (method, path, bearer = token) => call(path, bearer, { method }),
     usage: () => world.services.db.usageEvent.findMany({ orderBy: { id: "asc" } }),
-    before: (servingUrl) => start({ ...world.services, settings: { ...world.services.settings, servingUrl } }),
+    before: (servingUrl) =>
+      listenFor({ ...world.services, settings: { ...world.services.settings, servingUrl } }, errors),
     async close() {
       await gateway.close();
       await engine.stop();
@@ -88,6 +87,18 @@ export async function startTestGateway(): Promise<TestGateway> {
       await models.remove();
     },
   };
+}
+
+/** Without an engine: the gateway, a token of the organisation's owner, and what the gateway could not explain. */
+export async function startPlainGateway(world: TestWorld): Promise<LocalServer & { token: string; errors: unknown[] }> {
+  const errors: unknown[] = [];
+  const token = await tokenOf(await withOwner(world.ctx));
+  return { ...(await listenFor(world.services, errors)), token, errors };
+}
+
+function listenFor(services: Services, errors: unknown[]): Promise<LocalServer> {
+  const app = createApp(services, { onError: (error) => errors.push(error) });
+  return listen(createServer(getRequestListener(app.fetch)));
 }
 
 async function withOwner(ctx: OrgCtx): Promise<OrgCtx> {

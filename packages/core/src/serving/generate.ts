@@ -5,14 +5,8 @@ import type { OrgCtx } from "../context.ts";
 import { authorizeRoute, type Route, type RouteError } from "./authorize.ts";
 import { headerCount } from "./meter.ts";
 import { type RefusalError, refusalOf } from "./refusal.ts";
-import {
-  type PromptCall,
-  type RoadError,
-  type RoadRequest,
-  type StreamedAnswer,
-  travel,
-  type WholeAnswer,
-} from "./road.ts";
+import { type PromptCall, type RoadError, type StreamedAnswer, travel, type WholeAnswer } from "./road.ts";
+import type { PromptRequest } from "./upstreams/upstream.ts";
 
 export type GenerateError = RouteError | RoadError | RefusalError;
 
@@ -108,7 +102,7 @@ async function* chunksOf(answer: StreamedAnswer, started: number): AsyncGenerato
   };
 }
 
-function requestFor(path: "/generate" | "/generate_stream", input: GenerateInput, route: Route): RoadRequest {
+function requestFor(path: "/generate" | "/generate_stream", input: GenerateInput, route: Route): PromptRequest {
   const sampled = input.temperature !== null && input.temperature > 0;
   const parameters = {
     ...adapterParameters(route),

@@ -17,7 +17,6 @@ import {
 
 /** Who pays: one usage row per `key`, however often the same act repeats. */
 export type PromptCall = { source: UsageSource; key: string; evalId?: string };
-export type RoadRequest = PromptRequest;
 
 export type WholeAnswer = {
   kind: "whole";
@@ -49,7 +48,7 @@ const priorities: Record<UsageSource, Record<string, string>> = {
 /** The one road of a prompt after authorization: route, meter, settle. Answers of serving that refuse are passed on, unbilled. */
 export async function travel(
   ctx: OrgCtx,
-  request: RoadRequest,
+  request: PromptRequest,
   call: PromptCall,
   signal: AbortSignal,
 ): Promise<Result<WholeAnswer | StreamedAnswer, RoadError>> {
@@ -75,7 +74,7 @@ export async function travel(
 async function* meteredEvents(
   ctx: OrgCtx,
   upstream: Upstream,
-  request: RoadRequest,
+  request: PromptRequest,
   call: PromptCall,
   answer: OpenStream,
   bill: StreamedAnswer["bill"],
@@ -117,7 +116,7 @@ async function* meteredEvents(
 async function counted(
   ctx: OrgCtx,
   upstream: Upstream,
-  request: RoadRequest,
+  request: PromptRequest,
   meter: StreamMeter,
 ): Promise<Tokens | null> {
   if (meter.exact) return meter.exact;

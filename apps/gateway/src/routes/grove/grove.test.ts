@@ -1,43 +1,28 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { request } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { createToken } from "@grove/core/accounts/tokens";
 import { adapterFileKey } from "@grove/core/adapters/files";
 import { ingestDataset } from "@grove/core/datasets/ingest";
 import { bytesOf, createTestWorld, sums, type TestWorld, writeTinyBase } from "@grove/core/testing";
-import { serve } from "@hono/node-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { createApp } from "../../app.ts";
+import { startPlainGateway } from "../../testing.ts";
 
 let world: TestWorld;
+let gateway: Awaited<ReturnType<typeof startPlainGateway>>;
 let token: string;
 let url: string;
-let stop: () => void;
-const errors: unknown[] = [];
 beforeAll(async () => {
   world = await createTestWorld({ maxUploadBytes: 5_000_000 });
   await writeTinyBase(world);
-  const user = await world.services.db.user.create({ data: { email: "a@b.c", name: "A", passwordHash: "-" } });
-  await world.services.db.membership.create({ data: { orgId: world.ctx.orgId, userId: user.id, role: "owner" } });
-  const made = await createToken({ ...world.ctx, actor: { kind: "user", userId: user.id } }, { name: "test" });
-  if (!made.ok) throw new Error(made.message);
-  token = made.value.token;
-  const app = createApp(world.services, { onError: (error) => errors.push(error) });
-  await new Promise<void>((resolve) => {
-    const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, (address: AddressInfo) => {
-      url = `http://127.0.0.1:${address.port}`;
-      resolve();
-    });
-    stop = () => server.close();
-  });
+  gateway = await startPlainGateway(world);
+  ({ token, url } = gateway);
 }, 90_000);
 afterAll(async () => {
-  stop();
+  await gateway.close();
   await world.close();
-  expect(errors).toEqual([]);
+  expect(gateway.errors).toEqual([]);
 });
 
 async function call(

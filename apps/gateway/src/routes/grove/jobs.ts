@@ -4,11 +4,10 @@ import { byId, pageInput } from "@grove/contracts/pages";
 import { listCheckpoints } from "@grove/core/adapters/checkpoints";
 import type { Services } from "@grove/core/context";
 import { findReadyDataset } from "@grove/core/datasets/preview";
-import { cancelJob } from "@grove/core/jobs/cancel-job";
+import { jobActs } from "@grove/core/jobs/acts";
 import { createJob } from "@grove/core/jobs/create-job";
 import { fromPredibase, predibaseConfig } from "@grove/core/jobs/doors/predibase";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
-import { pauseJob, resumeJob } from "@grove/core/jobs/pause-job";
 import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
 import { Hono } from "hono";
@@ -81,11 +80,7 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     const log = input.ok ? await readJobLog(c.var.ctx, input.value.id) : input;
     return log.ok ? c.text(log.value) : failureResponse("grove", log);
   });
-  for (const [act, run] of [
-    ["cancel", cancelJob],
-    ["pause", pauseJob],
-    ["resume", resumeJob],
-  ] as const) {
+  for (const [act, run] of Object.entries(jobActs)) {
     app.post(`/:id/${act}`, async (c) => {
       const input = parseInput(byId, { id: c.req.param("id") });
       return resultResponse(input.ok ? await run(c.var.ctx, input.value.id) : input);

@@ -1,6 +1,7 @@
 import { fail } from "@grove/contracts/errors";
 import { authorizeRoute } from "@grove/core/serving/authorize";
-import { type RoadRequest, type StreamedAnswer, travel } from "@grove/core/serving/road";
+import { type StreamedAnswer, travel } from "@grove/core/serving/road";
+import type { PromptRequest } from "@grove/core/serving/upstreams/upstream";
 import { z } from "zod";
 import type { GatewayContext } from "../../context.ts";
 import { failureResponse } from "../../errors.ts";
@@ -24,7 +25,7 @@ export async function handleNative(c: GatewayContext, baseModel: string, form: N
   if (!passed.ok) return failureResponse("lorax", passed);
   const streamed = form === "stream" || (form === "root" && request.value.stream);
   const path = form === "root" ? "/" : streamed ? "/generate_stream" : "/generate";
-  const toServing: RoadRequest = {
+  const toServing: PromptRequest = {
     path,
     dialect: "native",
     body: bodyForServing(request.value, streamed),

@@ -1,46 +1,29 @@
 // The official Python client fine-tunes through the gateway; the test is the worker.
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { createToken } from "@grove/core/accounts/tokens";
 import { ingestDataset } from "@grove/core/datasets/ingest";
 import { runJob } from "@grove/core/jobs/run-job";
 import { alone, createTestWorld, type TestWorld, writeTinyBase } from "@grove/core/testing";
-import { serve } from "@hono/node-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createApp } from "../../app.ts";
+import { startPlainGateway } from "../../testing.ts";
 
 let world: TestWorld;
+let gateway: Awaited<ReturnType<typeof startPlainGateway>>;
 let token: string;
 let url: string;
-let stop: () => void;
-const errors: unknown[] = [];
 beforeAll(async () => {
   world = await createTestWorld();
   await writeTinyBase(world);
-  const memberships = { create: { orgId: world.ctx.orgId, role: "owner" } };
-  const user = await world.services.db.user.create({
-    data: { email: "a@b.c", name: "A", passwordHash: "-", memberships },
-  });
-  const made = await createToken({ ...world.ctx, actor: { kind: "user", userId: user.id } }, { name: "test" });
-  if (!made.ok) throw new Error(made.message);
-  token = made.value.token;
-  const app = createApp(world.services, { onError: (error) => errors.push(error) });
-  await new Promise<void>((resolve) => {
-    const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }, (address: AddressInfo) => {
-      url = `http://127.0.0.1:${address.port}`;
-      resolve();
-    });
-    stop = () => server.close();
-  });
+  gateway = await startPlainGateway(world);
+  ({ token, url } = gateway);
 }, 90_000);
 afterAll(async () => {
-  stop();
+  await gateway.close();
   await world.close();
-  expect(errors).toEqual([]);
+  expect(gateway.errors).toEqual([]);
 });
 
 async function python(script: string, ...args: string[]): Promise<Record<string, unknown>> {

@@ -4,10 +4,9 @@ import { type ErrorCode, fail, type Result } from "@grove/contracts/errors";
 import type { JobView } from "@grove/contracts/jobs";
 import { listCheckpoints } from "@grove/core/adapters/checkpoints";
 import { getDataset } from "@grove/core/datasets/read";
-import { cancelJob } from "@grove/core/jobs/cancel-job";
+import { jobActs } from "@grove/core/jobs/acts";
 import { createJob } from "@grove/core/jobs/create-job";
 import { fromOpenAi, type OpenAiJobInput, openAiJobInput } from "@grove/core/jobs/doors/openai";
-import { pauseJob, resumeJob } from "@grove/core/jobs/pause-job";
 import { getJob, listJobEvents, listJobs } from "@grove/core/jobs/read";
 import { Hono } from "hono";
 import type { GatewayContext, GatewayEnv } from "../../context.ts";
@@ -41,11 +40,7 @@ export function fineTuningRoutes(): Hono<GatewayEnv> {
     return jsonResponse(listOf(jobs, page.nextCursor !== null));
   });
   app.get("/:id", async (c) => answerJob(c, await findJob(c)));
-  for (const [act, run] of [
-    ["cancel", cancelJob],
-    ["pause", pauseJob],
-    ["resume", resumeJob],
-  ] as const) {
+  for (const [act, run] of Object.entries(jobActs)) {
     app.post(`/:id/${act}`, async (c) => {
       const job = await findJob(c);
       return answerJob(c, job.ok ? await run(c.var.ctx, job.value.id) : job);

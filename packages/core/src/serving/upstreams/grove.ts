@@ -1,10 +1,10 @@
 import { ok } from "@grove/contracts/errors";
 import type { ServedAdapterView } from "@grove/contracts/serving";
 import { servedAdapters } from "@grove/contracts/serving";
-import { z } from "zod";
 import type { OrgCtx } from "../../context.ts";
 import type { RoutedAdapter } from "../authorize.ts";
 import { readEvents } from "../sse.ts";
+import { countWithServer } from "./count.ts";
 import { callServer, isHealthy, isStream, readBody } from "./http.ts";
 import type { SettingOf } from "./setting.ts";
 import type { Asked, PromptRequest, Question, Upstream, UpstreamAnswer } from "./upstream.ts";
@@ -31,12 +31,7 @@ export function groveUpstream({ url }: Pick<SettingOf<"grove">, "url">): Upstrea
       return callServer(url, call, signal);
     },
 
-    async countTokens(ctx: OrgCtx, text: string): Promise<number | null> {
-      const call = { method: "POST", path: "/tokenize", body: { inputs: text }, headers: trusted(ctx) } as const;
-      const answer = await callServer(url, call, AbortSignal.timeout(COUNT_TIMEOUT_MS));
-      if (!answer.ok || !answer.value.ok) return null;
-      return z.array(z.unknown()).safeParse(await readBody(answer.value)).data?.length ?? null;
-    },
+    countTokens: (ctx, text) => countWithServer(url, text, trusted(ctx)),
 
     async adapters(ctx: OrgCtx, signal: AbortSignal): Asked<ServedAdapterView[] | null> {
       const answer = await callServer(url, { method: "GET", path: "/adapters", headers: trusted(ctx) }, signal, 0);
@@ -46,8 +41,6 @@ export function groveUpstream({ url }: Pick<SettingOf<"grove">, "url">): Upstrea
     },
   };
 }
-
-const COUNT_TIMEOUT_MS = 5_000;
 
 function trusted(ctx: OrgCtx): Record<string, string> {
   return { authorization: `Bearer ${ctx.settings.internalSecret}`, "x-grove-tenant": ctx.orgSlug };

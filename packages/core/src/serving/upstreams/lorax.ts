@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { CoreSettings, OrgCtx } from "../../context.ts";
 import { loadTokenCounter } from "../../datasets/tokens.ts";
 import { readEvents } from "../sse.ts";
+import { countWithServer } from "./count.ts";
 import { callServer, isHealthy, isStream, readBody, traceOf } from "./http.ts";
 import { adapterParameters, confirmed, type LoraxPost } from "./lorax-identity.ts";
 import { loraxOpenAi } from "./lorax-openai.ts";
@@ -52,15 +53,8 @@ export function loraxUpstream({ url }: SettingOf<"lorax">, settings: CoreSetting
       return callServer(url, { ...question, method: question.path === "/tokenize" ? "POST" : "GET" }, signal);
     },
 
-    async countTokens(_ctx, text) {
-      const call = { method: "POST", path: "/tokenize", body: { inputs: text } } as const;
-      const answer = await callServer(url, call, AbortSignal.timeout(COUNT_TIMEOUT_MS));
-      if (!answer.ok || !answer.value.ok) return null;
-      return z.array(z.unknown()).safeParse(await readBody(answer.value)).data?.length ?? null;
-    },
+    countTokens: (_ctx, text) => countWithServer(url, text, {}),
 
     adapters: async () => ok(null), // LoRAX lists none
   };
 }
-
-const COUNT_TIMEOUT_MS = 5_000;

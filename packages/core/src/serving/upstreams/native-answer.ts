@@ -31,7 +31,7 @@ function endDetails(end: NativeEnd) {
   };
 }
 
-function fullText(prompt: NativePrompt, text: string): string {
+export function fullText(prompt: NativePrompt, text: string): string {
   return prompt.parameters.return_full_text ? prompt.inputs + text : text;
 }
 

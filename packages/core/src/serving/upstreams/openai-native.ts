@@ -3,7 +3,7 @@ import type { Route } from "../authorize.ts";
 import type { Tokens } from "../meter.ts";
 import { refusalOf } from "../refusal.ts";
 import { isStream, readBody } from "./http.ts";
-import { countHeaders, type NativeEnd, type NativeToken, nativeBody, nativeEvent } from "./native-answer.ts";
+import { countHeaders, fullText, type NativeEnd, type NativeToken, nativeBody, nativeEvent } from "./native-answer.ts";
 import { type NativePrompt, refuseParameters, temperatureOf, unsupported } from "./native-parameters.ts";
 import { type ModelCheck, openStream } from "./openai-stream.ts";
 import { anotherModel, chatAnswer, completionAnswer, tokensOf, unreadable } from "./openai-wire.ts";
@@ -120,8 +120,7 @@ async function* nativeEvents(
 }
 
 function lastWithoutCounts(prompt: NativePrompt, last: string, text: string): Pick<UpstreamEvent, "data" | "json"> {
-  const whole = prompt.parameters.return_full_text ? prompt.inputs + text : text;
-  const json = { token: tokenOf(last), generated_text: whole, details: null };
+  const json = { token: tokenOf(last), generated_text: fullText(prompt, text), details: null };
   return { data: JSON.stringify(json), json };
 }
 
