@@ -1,6 +1,7 @@
 import { z } from "zod";
+import type { PromptFormat } from "./datasets.ts";
 import type { Metric } from "./evals.ts";
-import type { JobConfig, PromptFormat } from "./jobs.ts";
+import type { JobConfig } from "./jobs.ts";
 
 export const adapterFileNames = [
   "adapter_config.json",

@@ -61,13 +61,16 @@ export const promptTemplate = z.string().min(1, "Write a prompt template.").max(
 export const dataKinds = ["template", "messages", "text", "preference"] as const;
 export type DataKind = (typeof dataKinds)[number];
 
+export const promptFormats = ["raw", "chat"] as const;
+export type PromptFormat = (typeof promptFormats)[number];
+
 /** How a row becomes what the trainer reads. With conversations and plain text, the template is the playground's alone. */
 export const rowConfig = z.strictObject({
   dataKind: z.enum(dataKinds).default("template"),
   promptTemplate,
   targetColumn: z.string().min(1), // the answer, the conversation, the text, or the answer that is wanted
   rejectedColumn: z.string().min(1).nullable().default(null), // the answer that is not wanted
-  promptFormat: z.enum(["raw", "chat"]).default("raw"),
+  promptFormat: z.enum(promptFormats).default("raw"),
 });
 export type RowConfig = z.infer<typeof rowConfig>;
 

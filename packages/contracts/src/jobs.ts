@@ -20,8 +20,6 @@ export const optimizers = ["adamw", "adam", "sgd", "lion"] as const;
 /** DPO and ORPO learn from preferences, SFT from everything else. */
 export const methods = ["sft", "dpo", "orpo"] as const;
 export const quantizations = ["none", "nf4", "int8"] as const;
-export const promptFormats = ["raw", "chat"] as const;
-export type PromptFormat = (typeof promptFormats)[number];
 
 /** Defaults are those that spec/ml.md and apps/trainer measured to work on a small base. */
 export const hyperparameters = z.strictObject({

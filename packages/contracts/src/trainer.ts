@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { loraModules, optimizers, promptFormats, schedulers } from "./jobs.ts";
+import { promptFormats } from "./datasets.ts";
+import { loraModules, optimizers, schedulers } from "./jobs.ts";
 
 export const dataKind = z.enum(["completion", "messages", "text", "preference"]);
 

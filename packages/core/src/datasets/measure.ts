@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { TokenLengths } from "@grove/contracts/datasets";
+import type { PromptFormat, TokenLengths } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import type { PromptFormat } from "@grove/contracts/jobs";
 import type { Services } from "../context.ts";
 import { loadTokenCounter, type TokenCounter } from "./tokens.ts";
 

@@ -1,5 +1,5 @@
+import type { PromptFormat } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
-import type { PromptFormat } from "@grove/contracts/jobs";
 import { findServable, quote, type Servable } from "../adapters/servable.ts";
 import type { OrgCtx } from "../context.ts";
 

@@ -10,6 +10,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Activity, Download, FlaskConical, Sparkles } from "lucide-react";
 import Link from "next/link";
 import { useState } from "react";
+import { EvaluateLink } from "@/features/evals/evaluate-link";
 import { JobConfigView } from "@/features/jobs/job-config-view";
 import { bytes, percent, shortHash } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
@@ -77,9 +78,9 @@ function VersionActions({ version }: { version: AdapterVersionView }) {
       <a href={`/api/adapters/${version.adapterId}/download`} download className={buttonStyles()}>
         <Download /> Download
       </a>
-      <Link href={`/evals/new?adapter=${id}`} className={buttonStyles()}>
+      <EvaluateLink adapterId={version.adapterId} config={version.config} className={buttonStyles()}>
         <FlaskConical /> Evaluate
-      </Link>
+      </EvaluateLink>
       <Link href={`/lora-land?adapter=${id}`} className={buttonStyles({ variant: "primary" })}>
         <Sparkles /> Try it
       </Link>
@@ -205,7 +206,11 @@ function VersionDetail({ version }: { version: AdapterVersionView }) {
               </Card>
             ),
           },
-          { value: "evals", title: "Evals", content: <AdapterEvals adapterId={version.adapterId} /> },
+          {
+            value: "evals",
+            title: "Evals",
+            content: <AdapterEvals adapterId={version.adapterId} config={version.config} />,
+          },
         ]}
       />
     </div>

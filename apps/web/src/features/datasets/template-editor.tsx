@@ -1,8 +1,9 @@
 "use client";
-import type { DataKind, DatasetProfile } from "@grove/contracts/datasets";
+import { type DataKind, type DatasetProfile, dataKinds } from "@grove/contracts/datasets";
 import { Field, Select, Textarea } from "@grove/ui/field";
 import { Segmented } from "@grove/ui/tabs";
 import { useRef } from "react";
+import { kindNames } from "./kind-names";
 import { startTemplate, type TemplateValues } from "./template-values";
 
 type TemplateEditorProps = {
@@ -12,12 +13,7 @@ type TemplateEditorProps = {
   onChange: (values: TemplateValues) => void;
 };
 
-const kinds = [
-  { value: "template", title: "Prompt and answer" },
-  { value: "messages", title: "Conversations" },
-  { value: "text", title: "Plain text" },
-  { value: "preference", title: "Preferences" },
-] as const;
+const kinds = dataKinds.map((value) => ({ value, title: kindNames[value] }));
 const hints: Record<DataKind, string> = {
   template: "Each row has an answer to learn, and columns that the prompt is made from.",
   messages: "Each row holds a list of messages; the assistant's are learnt, told with the base's chat template.",

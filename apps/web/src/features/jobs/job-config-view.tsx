@@ -1,14 +1,8 @@
 import type { JobConfig } from "@grove/contracts/jobs";
 import { Facts } from "@grove/ui/card";
+import { kindNames } from "@/features/datasets/kind-names";
 import { duration } from "@/features/shared/format";
 import { TemplateText } from "@/features/shared/template-text";
-
-const kindNames: Record<JobConfig["dataKind"], string> = {
-  template: "prompt and answer",
-  messages: "conversations",
-  text: "plain text",
-  preference: "preferences",
-};
 
 /** What a run was made from; the same on a job and on the adapter that it made. */
 export function JobConfigView({ config }: { config: JobConfig }) {

@@ -8,9 +8,9 @@ import {
 import { emptyTemplate, type TemplateValues } from "../datasets/template-values";
 import { readable } from "../shared/readable";
 
-/** Numbers as they are typed; an empty text is null where null has a meaning. */
 type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora" | "method" | "quantization";
 export type NumberField = Exclude<keyof Hyperparameters, Choice>;
+/** Numbers as they are typed; an empty text is null where null has a meaning. */
 export type JobDraft = {
   datasetId: string;
   repository: string;

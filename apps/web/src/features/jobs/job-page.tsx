@@ -1,5 +1,5 @@
 "use client";
-import type { JobView } from "@grove/contracts/jobs";
+import type { JobConfig, JobView } from "@grove/contracts/jobs";
 import { StatusBadge } from "@grove/ui/badge";
 import { buttonStyles } from "@grove/ui/button";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
@@ -10,6 +10,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Sparkles } from "lucide-react";
 import Link from "next/link";
 import { useState } from "react";
+import { EvaluateLink } from "@/features/evals/evaluate-link";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { CancelJob } from "./cancel-job";
@@ -81,7 +82,7 @@ function JobDetail({ job }: { job: JobView }) {
       >
         {running ? <PauseJob job={job} /> : null}
         {running ? <CancelJob job={job} /> : null}
-        {job.adapterId === null ? null : <AdapterActions adapterId={job.adapterId} />}
+        {job.adapterId === null ? null : <AdapterActions adapterId={job.adapterId} config={job.config} />}
       </PageHeader>
       <Outcome job={job} />
       <JobFigures job={job} story={story} />
@@ -91,12 +92,12 @@ function JobDetail({ job }: { job: JobView }) {
   );
 }
 
-function AdapterActions({ adapterId }: { adapterId: string }) {
+function AdapterActions({ adapterId, config }: { adapterId: string; config: JobConfig }) {
   return (
     <>
-      <Link href={`/evals/new?adapter=${encodeURIComponent(adapterId)}`} className={buttonStyles()}>
+      <EvaluateLink adapterId={adapterId} config={config} className={buttonStyles()}>
         Evaluate
-      </Link>
+      </EvaluateLink>
       <Link
         href={`/lora-land?adapter=${encodeURIComponent(adapterId)}`}
         className={buttonStyles({ variant: "primary" })}

@@ -78,20 +78,9 @@ function priceLabel(checked: CheckedDraft, quote: JobQuote): string {
 function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
   return (
     <dl className="flex flex-col gap-2 text-sm">
-      <div className="flex items-baseline justify-between gap-4">
-        <dt className="text-muted">{label}</dt>
-        <dd className="text-xl font-semibold tracking-tight tabular-nums" data-testid="quote-price">
-          {money(quote.priceMicroUsd)}
-        </dd>
-      </div>
-      <div className="flex items-baseline justify-between gap-4">
-        <dt className="text-muted">Training tokens</dt>
-        <dd className="tabular-nums">{count(quote.trainTokens)}</dd>
-      </div>
-      <div className="flex items-baseline justify-between gap-4">
-        <dt className="text-muted">Per million tokens</dt>
-        <dd className="tabular-nums">{money(quote.pricePerMillionTokensMicroUsd)}</dd>
-      </div>
+      <Price label={label} microUsd={quote.priceMicroUsd} />
+      <Row label="Training tokens" value={count(quote.trainTokens)} />
+      <Row label="Per million tokens" value={money(quote.pricePerMillionTokensMicroUsd)} />
       <TrainerFigures quote={quote} />
     </dl>
   );
@@ -100,16 +89,8 @@ function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
 function SweepQuoteView({ quote }: { quote: SweepQuote }) {
   return (
     <dl className="flex flex-col gap-2 text-sm">
-      <div className="flex items-baseline justify-between gap-4">
-        <dt className="text-muted">Price of {plural(quote.runs, "run")}, about</dt>
-        <dd className="text-xl font-semibold tracking-tight tabular-nums" data-testid="quote-price">
-          {money(quote.priceMicroUsd)}
-        </dd>
-      </div>
-      <div className="flex items-baseline justify-between gap-4">
-        <dt className="text-muted">Training tokens</dt>
-        <dd className="tabular-nums">{count(quote.trainTokens)}</dd>
-      </div>
+      <Price label={`Price of ${plural(quote.runs, "run")}, about`} microUsd={quote.priceMicroUsd} />
+      <Row label="Training tokens" value={count(quote.trainTokens)} />
     </dl>
   );
 }
@@ -118,17 +99,34 @@ function TrainerFigures({ quote: { exact, status, message } }: { quote: JobQuote
   if (status === "waiting")
     return <p className="animate-pulse text-[13px] text-muted">Trying a few steps for the exact figures …</p>;
   if (exact === null) return <Notice tone="warn" title={message ?? "There are no exact figures."} />;
-  const rows = [
-    ["Time on this machine, about", duration(exact.seconds)],
-    ["Memory", bytes(exact.memoryBytes)],
-    ["Steps", count(exact.totalSteps)],
-    ["Longest row", plural(exact.maxLength, "token")],
-    ["Rows cut, left out", `${count(exact.rowsCut)}, ${count(exact.rowsDropped)} of ${count(exact.trainRows)}`],
-  ];
-  return rows.map(([label, value]) => (
-    <div key={label} className="flex items-baseline justify-between gap-4">
+  const lost = `${count(exact.rowsCut)}, ${count(exact.rowsDropped)} of ${count(exact.trainRows)}`;
+  return (
+    <>
+      <Row label="Time on this machine, about" value={duration(exact.seconds)} />
+      <Row label="Memory" value={bytes(exact.memoryBytes)} />
+      <Row label="Steps" value={count(exact.totalSteps)} />
+      <Row label="Longest row" value={plural(exact.maxLength, "token")} />
+      <Row label="Rows cut, left out" value={lost} />
+    </>
+  );
+}
+
+function Price({ label, microUsd }: { label: string; microUsd: bigint }) {
+  return (
+    <div className="flex items-baseline justify-between gap-4">
+      <dt className="text-muted">{label}</dt>
+      <dd className="text-xl font-semibold tracking-tight tabular-nums" data-testid="quote-price">
+        {money(microUsd)}
+      </dd>
+    </div>
+  );
+}
+
+function Row({ label, value }: { label: string; value: string }) {
+  return (
+    <div className="flex items-baseline justify-between gap-4">
       <dt className="text-muted">{label}</dt>
       <dd className="tabular-nums">{value}</dd>
     </div>
-  ));
+  );
 }

@@ -8,6 +8,7 @@ import { LoadingPage } from "@grove/ui/states";
 import { Table, Td, Th, Tr } from "@grove/ui/table";
 import { useQuery } from "@tanstack/react-query";
 import Link from "next/link";
+import { EvaluateLink } from "@/features/evals/evaluate-link";
 import { JobState } from "@/features/jobs/job-state";
 import { isRunning } from "@/features/jobs/running";
 import { money, plural } from "@/features/shared/format";
@@ -76,9 +77,9 @@ function SweepDetail({ sweep }: { sweep: SweepView }) {
                 {job.adapterId === null ? (
                   "–"
                 ) : (
-                  <Link href={`/evals/new?adapter=${encodeURIComponent(job.adapterId)}`} className="text-link relative">
+                  <EvaluateLink adapterId={job.adapterId} config={job.config} className="text-link relative">
                     Evaluate {job.adapterId}
-                  </Link>
+                  </EvaluateLink>
                 )}
               </Td>
             </Tr>

@@ -1,5 +1,5 @@
+import type { PromptFormat } from "@grove/contracts/datasets";
 import type { Result } from "@grove/contracts/errors";
-import type { PromptFormat } from "@grove/contracts/jobs";
 import type { ServedAdapterView } from "@grove/contracts/serving";
 import type { OrgCtx } from "../../context.ts";
 import type { Route } from "../authorize.ts";
