@@ -15,7 +15,7 @@ from serving.engine.draft import Drafter
 from serving.engine.request import EngineAdapter, NewToken, Request, Sampling
 from serving.models.causal import Model
 
-PLAIN = replace(LIMITS, drafts=False)
+PLAIN = replace(LIMITS, draft_tokens=0)
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
@@ -123,3 +123,10 @@ def test_drafts_that_hold_grow() -> None:
 
 def test_drafts_never_pass_the_room_that_was_promised() -> None:
     assert len(Drafter().propose([1, 2, 3, 4, 5, 6] * 3, 2)) == 2
+
+
+def test_drafts_never_pass_the_servers_setting() -> None:
+    drafter, tokens = Drafter(3), list(range(20)) * 3
+    for _ in range(3):
+        assert len(drafter.propose(tokens, 16)) == 3
+        drafter.judged(3, 3)

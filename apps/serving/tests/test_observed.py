@@ -146,6 +146,8 @@ def test_tokens_by_adapter_and_tenant_add_up(seen: Seen) -> None:
 def test_states_and_memory_are_told(seen: Seen) -> None:
     states = sums(seen, "grove_adapters", "state")
     assert states["resident",] == sums(seen, "grove_adapters_resident")[()] == 1
+    memory = sums(seen, "grove_adapter_memory", "event")
+    assert memory["loads",] == memory["misses",] - memory["failures",] == 1 and memory["hits",] > 0
     assert sums(seen, "grove_kv_usage_ratio")[()] == 0
     assert sums(seen, "grove_time_to_first_token_seconds_count")[()] == 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from serving.adapters.identity import AdapterFailure, AdapterRef
 from serving.adapters.loader import Made
 from serving.engine.request import EngineAdapter
+
+log = logging.getLogger("serving.adapters")
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +22,14 @@ class Load:
     began: float
     future: Future[EngineAdapter]
     fetched: bool = False
+
+
+def as_failure(error: Exception, adapter_id: str) -> AdapterFailure:
+    """What callers are told; what nobody foresaw is logged whole."""
+    if isinstance(error, AdapterFailure):
+        return error
+    log.error("adapter %s failed to load", adapter_id, exc_info=error)
+    return AdapterFailure(f"adapter {adapter_id} failed to load: {type(error).__name__}: {error}")
 
 
 def save_later(made: Made, when: float) -> None:

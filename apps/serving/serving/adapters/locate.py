@@ -7,7 +7,6 @@ away the last known version stays. Only one look is under way for each name, how
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -20,12 +19,12 @@ from lora_py.peft_files import PromptFormat, sha256_of
 from serving.adapters.fetch import Sink, Unreachable, Writable, with_retries
 from serving.adapters.identity import AdapterFailure, AdapterRef
 from serving.adapters.loader import Loader, Made
+from serving.adapters.loads import as_failure
 from serving.adapters.pools import FairPool
 from serving.adapters.records import Record
 from serving.adapters.sources import Origins
 from serving.adapters.store import DiskStore
 
-log = logging.getLogger("serving.adapters")
 RECHECK_S = 30.0
 STEADY_TRIES = 3
 LOCAL_THREADS = 4
@@ -115,14 +114,11 @@ class Locator:
         try:
             found = look(ref)
         except Exception as error:
-            known = isinstance(error, AdapterFailure)
-            if not known:
-                log.error("adapter %s was not found", ref.id, exc_info=error)
-            message = str(error) if known else f"adapter {ref.id} failed to load: {type(error).__name__}: {error}"
+            failure = as_failure(error, ref.id)
             with self._lock:
-                self._record(ref).failed(message)
+                self._record(ref).failed(str(failure))
                 future = self._looking.pop(name)
-            future.set_exception(AdapterFailure(message))
+            future.set_exception(failure)
             return
         with self._lock:
             self._records.pop(name, None)

@@ -7,7 +7,6 @@ else.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -15,10 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serving.adapters.fetch import Sink, Unreachable, Writable, with_retries
+from serving.adapters.fetch import Sink, Writable, with_retries
 from serving.adapters.identity import AdapterFailure, AdapterRef
 from serving.adapters.loader import Loader, Made
-from serving.adapters.loads import Load, done, refused, save_later
+from serving.adapters.loads import Load, as_failure, done, refused, save_later
 from serving.adapters.locate import Locator
 from serving.adapters.memory import Memory
 from serving.adapters.pools import FairPool
@@ -27,7 +26,6 @@ from serving.adapters.sources import Origins
 from serving.adapters.store import DiskStore
 from serving.engine.request import EngineAdapter
 
-log = logging.getLogger("serving.adapters")
 LOADERS = 4
 FETCHERS = 32
 FETCHERS_PER_TENANT = 8
@@ -218,18 +216,14 @@ class Registry:
         self._savers.submit(save_later, made, time.monotonic() + SAVE_AFTER_S)
 
     def _failed(self, load: Load, error: Exception) -> None:
-        ref = load.ref
-        known = isinstance(error, AdapterFailure)
-        if not known:
-            log.error("adapter %s failed to load", ref.label, exc_info=error)
-        message = str(error) if known else f"adapter {ref.id} failed to load: {type(error).__name__}: {error}"
+        ref, failure = load.ref, as_failure(error, load.ref.id)
         with self._lock:
             self.counters.failures += 1
             for record in self._records.with_hash(ref.sha256):
                 if record.state == "fetching":
-                    record.failed(message)
+                    record.failed(str(failure))
             del self._loading[ref.sha256]
-        load.future.set_exception(Unreachable(message) if isinstance(error, Unreachable) else AdapterFailure(message))
+        load.future.set_exception(failure)
 
     def _pin_name(self, ref: AdapterRef) -> None:
         self._memory.pin(ref)

@@ -13,8 +13,9 @@ LONGEST_REST = 64
 
 @dataclass(slots=True)
 class Drafter:
-    """Of one request: where each three tokens last occurred, and how its drafts have fared."""
+    """Of one request: where each three tokens last occurred, and how its drafts fared. `most`: tokens of its longest."""
 
+    most: int = MOST
     _after: dict[tuple[int, ...], int] = field(default_factory=dict)  # three tokens -> the place behind them
     _seen: int = GRAM  # places before this one are in the table
     _length: int = FIRST
@@ -32,11 +33,11 @@ class Drafter:
         place = self._after.get(tuple(tokens[-GRAM:]))
         if place is None:
             return []
-        return tokens[place : place + min(room, self._length)]
+        return tokens[place : place + min(room, self._length, self.most)]
 
     def judged(self, drafted: int, accepted: int) -> None:
         if accepted == drafted:
-            self._length, self._pause = min(MOST, 2 * self._length), 1
+            self._length, self._pause = min(self.most, 2 * self._length), 1
         elif accepted:
             self._length, self._pause = max(2, accepted + 1), 1
         else:

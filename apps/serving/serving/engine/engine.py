@@ -179,7 +179,7 @@ class Engine:
         keys = sum(keys_before(position, count) for position, count in prompts)
         rows = sum(count for _, count in prompts)
         self.scheduler.pace.seen(sum(item.rows for item in decoding), rows, keys, now - started)
-        self.stats.step(work, len(decoding), now - started, now)
+        self.stats.step(work, len(decoding), now)
         self.stats.accepted_tokens = self.runner.accepted
         if self._on_step is not None:
             self._on_step("prefill" if prompts else "decode", now - started, len(work))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.engine.blocks import BlockPool, root_hash
-from serving.engine.draft import Drafter
+from serving.engine.draft import MOST, Drafter
 from serving.engine.pace import Pace
 from serving.engine.sampler import make_generator
 from serving.engine.sequence import ScoreGroup, Sequence, blocks_for, worst_case
@@ -27,7 +27,7 @@ class Limits:
     patience_s: float  # how long others may overtake a request that waits for an adapter slot or memory
     max_waiting: int = 1024
     ageing_s: float = 5.0  # a priority that isn't served for so long counts as one higher
-    drafts: bool = True  # prompt lookup, where the model's rows don't depend on their batch
+    draft_tokens: int = MOST  # of one request in one step by prompt lookup, where rows don't depend on their batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Scheduler:
         self.bank = bank
         self.limits = limits
         self.clock = clock
-        self._drafts = limits.drafts and exact_rows
+        self._drafts = limits.draft_tokens > 0 and exact_rows
         self.pace = Pace()
         self.waiting = WaitingQueue(limits.max_waiting, limits.ageing_s)
         self.running: list[Sequence] = []
@@ -86,7 +86,7 @@ class Scheduler:
         if room < 1 or not request.sampling.greedy:
             return ()
         if sequence.drafter is None:
-            sequence.drafter = Drafter()
+            sequence.drafter = Drafter(self.limits.draft_tokens)
         return tuple(sequence.drafter.propose(sequence.tokens, room))
 
     def _urgency(self, priority: int, since: float, left: int, now: float) -> tuple[int, float]:

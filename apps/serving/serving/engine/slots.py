@@ -15,7 +15,6 @@ class SlotBank:
 
     def __init__(self, table: SlotTable, slots: int) -> None:
         self.table = table
-        self.capacity = slots
         self.evictions = 0
         self._slot_of: dict[str, int] = {}
         self._users: dict[str, int] = {}

@@ -24,7 +24,6 @@ class EngineStats:
     drafted_tokens: int = 0
     accepted_tokens: int = 0  # drafts that turned out right
     failures: Counter[str] = field(default_factory=Counter)  # requests, by the code of their failure
-    step_seconds: float = 0.0
     last_batch_size: int = 0
     last_batch_tokens: int = 0
     last_batch_adapters: int = 0
@@ -32,7 +31,7 @@ class EngineStats:
     batches_by_adapters: Counter[int] = field(default_factory=Counter)
     last_step_at: float = 0.0
 
-    def step(self, work: list[Work], decoding: int, seconds: float, now: float) -> None:
+    def step(self, work: list[Work], decoding: int, now: float) -> None:
         """decoding: how many of the work's sequences were producing tokens."""
         adapters = len({item.sequence.slot for item in work} - {0})
         self.steps += 1
@@ -40,7 +39,6 @@ class EngineStats:
             self.decode_steps += 1
         else:
             self.prefill_steps += 1
-        self.step_seconds += seconds
         self.last_step_at = now
         self.last_batch_size = len(work)
         self.last_batch_tokens = sum(item.rows for item in work)

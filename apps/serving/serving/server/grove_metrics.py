@@ -23,27 +23,13 @@ class GroveMetrics:
         self._all: list[Metric] = []
         self._adapters = TopLabels(("tenant", "adapter"), TOP_ADAPTERS)
         self._tenants = TopLabels(("tenant",), TOP_TENANTS)
-        self.by_adapter = {
-            name: self._counter(self._adapters, f"grove_adapter_{name}", text)
-            for name, text in (
-                ("requests", "Requests answered, by tenant and adapter"),
-                ("failures", "Requests that failed, by tenant, adapter and cause"),
-                ("prompt_tokens", "Prompt tokens, by tenant and adapter"),
-                ("generated_tokens", "Tokens generated, by tenant and adapter"),
-            )
-        }
-        self.by_tenant = {
-            name: self._counter(self._tenants, f"grove_tenant_{name}", text)
-            for name, text in (
-                ("requests", "Requests answered, by tenant"),
-                ("failures", "Requests that failed, by tenant and cause"),
-                ("prompt_tokens", "Prompt tokens, by tenant"),
-                ("generated_tokens", "Tokens generated, by tenant"),
-            )
-        }
+        self.by_adapter = self._family(self._adapters, "grove_adapter", "by tenant and adapter")
+        self.by_tenant = self._family(self._tenants, "grove_tenant", "by tenant")
         self.waiting = self._gauge("grove_tenant_waiting", "Requests that wait for their first token, by tenant")
         self.in_flight = self._gauge("grove_requests_in_flight", "Requests that have not been answered")
         self.states = self._gauge("grove_adapters", "Adapters known, by state")
+        self.memory = self._value("grove_adapter_memory", "counter", "What happened in the memory tier, by event")
+        self.load_seconds = self._value("grove_adapter_load_seconds", "counter", "Seconds from asked for to ready")
         self.first_token = Histogram("grove_time_to_first_token_seconds", "From arrival to first token", DURATIONS)
         self._all.append(self.first_token)
         self.batch_adapters = self._gauge("grove_batch_adapters", "Different adapters in the last step")
@@ -60,10 +46,16 @@ class GroveMetrics:
         self.kv_total = self._gauge("grove_kv_blocks_total", "KV blocks in all")
         self.kv_used = self._gauge("grove_kv_usage_ratio", "Share of the KV blocks that requests hold")
 
-    def _counter(self, labels: TopLabels, name: str, text: str) -> Value:
-        value = labels.counter(name, text)
-        self._all.append(value)
-        return value
+    def _family(self, labels: TopLabels, prefix: str, by: str) -> dict[str, Value]:
+        texts = {
+            "requests": f"Requests answered, {by}",
+            "failures": f"Requests that failed, {by} and cause",
+            "prompt_tokens": f"Prompt tokens, {by}",
+            "generated_tokens": f"Tokens generated, {by}",
+        }
+        family = {name: labels.counter(f"{prefix}_{name}", text) for name, text in texts.items()}
+        self._all.extend(family.values())
+        return family
 
     def _gauge(self, name: str, text: str) -> Value:
         return self._value(name, "gauge", text)
@@ -112,6 +104,10 @@ class GroveMetrics:
     def _collect_adapters(self, engine: Engine, registry: Registry) -> None:
         resident = engine.bank.resident()
         self.resident.set(len(resident))
+        counters = registry.counters
+        for event in ("hits", "misses", "fetches", "loads", "failures", "evictions"):
+            self.memory.set(getattr(counters, event), event=event)
+        self.load_seconds.set(counters.load_seconds)
         counts = Counter(
             "resident" if record.state == "ready" and record.ref.sha256 in resident else record.state
             for record in registry.records()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serving.adapters.fetch import FetchLimits
 from serving.adapters.options import AdapterOptions, read_hub, read_s3
+from serving.engine.draft import MOST
 
 GIB = 1 << 30
 MAX_RANK = 256  # what the native kernel has room for
@@ -37,6 +38,7 @@ class Settings:
     kv_tokens: int
     step_tokens: int
     mixed_step_tokens: int
+    speculative_tokens: int
     preload: tuple[str, ...]
     weights: str
     log_level: str
@@ -84,6 +86,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("kv-tokens", 0, int, "tokens of KV cache; 0: eight full contexts")
     flag("step-tokens", 512, int, "prompt tokens computed in one step")
     flag("mixed-step-tokens", 128, int, "the same while other requests are producing tokens")
+    flag("speculative-tokens", MOST, int, "tokens of an answer guessed at once by prompt lookup; 0: none")
     flag("preload", "", str, "adapter ids to load at start, comma-separated")
     flag("weights", "auto", str, "base weights: auto, int8 or fp32 (native), torch (fp32), bf16 or fp16")
     flag("log-level", "info", str, "debug, info, warning or error")
@@ -121,6 +124,8 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
     for name in ("adapter_slots", "max_rank", "max_concurrent_requests", "max_running", "step_tokens"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.speculative_tokens < 0:
+        parser.error("--speculative-tokens must be at least 0")
     if args.log_format not in ("text", "json"):
         parser.error("--log-format must be text or json")
     if args.client_timeout_s <= 0 or args.drain_s < 0:
@@ -148,6 +153,7 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> S
         kv_tokens=args.kv_tokens,
         step_tokens=args.step_tokens,
         mixed_step_tokens=args.mixed_step_tokens,
+        speculative_tokens=args.speculative_tokens,
         preload=_listed(args.preload),
         weights=args.weights,
         log_level=args.log_level,

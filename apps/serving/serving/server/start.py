@@ -62,7 +62,13 @@ def build(settings: Settings, tracing: Tracing | None = None) -> tuple[Starlette
         model,
         kv_blocks=max(1, (settings.kv_tokens or 8 * limits.max_total_tokens) // BLOCK),
         adapter_slots=settings.adapter_slots,
-        limits=EngineLimits(settings.max_running, settings.step_tokens, settings.mixed_step_tokens, PATIENCE_S),
+        limits=EngineLimits(
+            settings.max_running,
+            settings.step_tokens,
+            settings.mixed_step_tokens,
+            PATIENCE_S,
+            draft_tokens=settings.speculative_tokens,
+        ),
         deliver=bridge.deliver,
         on_step=metrics.stepped,
     )

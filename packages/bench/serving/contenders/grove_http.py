@@ -86,8 +86,9 @@ def _call(text: str, sha256: str | None, settings: dict[str, Any]) -> Call:
 def main() -> None:
     base, cache, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     adapters = json.loads(Path(sys.argv[4]).read_text())
-    program = ["-m", "serving"] if sys.argv[5] == "with" else [str(Path(__file__).parent / "without_lookup.py")]
-    command = [sys.executable, *program, "--model", base, "--port", str(port), "--cache", cache]
+    command = [sys.executable, "-m", "serving", "--model", base, "--port", str(port), "--cache", cache]
+    if sys.argv[5] == "without":
+        command += ["--speculative-tokens", "0"]
     command += ["--threads", os.environ["GROVE_BENCH_THREADS"], "--log-level", "warning", *sys.argv[6:]]
     subprocess.Popen(command, env={**os.environ, "GROVE_INTERNAL_SECRET": SECRET}, stdout=sys.stderr)
     wait_until(lambda: healthy(port), 120, "the server")
