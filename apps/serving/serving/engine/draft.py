@@ -13,7 +13,7 @@ LONGEST_REST = 64
 
 @dataclass(slots=True)
 class Drafter:
-    """Of one request: where each three tokens last occurred, and how its drafts fared. `most`: tokens of its longest."""
+    """Of one request: where three tokens last occurred, and how its drafts fared. `most`: tokens of the longest."""
 
     most: int = MOST
     _after: dict[tuple[int, ...], int] = field(default_factory=dict)  # three tokens -> the place behind them
