@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
-from serving.server import adapter_routes, info, native, score, unsupported
+from serving.server import adapter_routes, docs, info, native, score, unsupported
 from serving.server.context import ServerContext
 from serving.server.openai import chat, completions, models
 from serving.server.shapes import LORAX, OPENAI, Endpoint, Shape, guarded
@@ -34,6 +34,9 @@ def make_app(context: ServerContext) -> Starlette:
         Route("/startup", info.startup, methods=["GET"]),
         Route("/info", info.info, methods=["GET"]),
         Route("/metrics", info.metrics, methods=["GET"]),
+        Route("/api-doc/openapi.json", docs.openapi, methods=["GET"]),
+        Route("/docs", docs.page, methods=["GET"]),
+        Mount("/docs/files", docs.swagger_files()),
         Route("/adapters", adapter_routes.adapters, methods=["GET"]),
         _post(LORAX, "/adapters/load", adapter_routes.load, counted=False),
         _post(LORAX, "/adapters/unload", adapter_routes.unload, counted=False),
