@@ -10,7 +10,7 @@ export class EventLog {
   readonly #jobId: string;
   readonly #attempt: number;
   readonly #onLost: () => void;
-  #waiting: TrainerEvent[] = [];
+  readonly #waiting: TrainerEvent[] = [];
   #flushing: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
@@ -29,16 +29,9 @@ export class EventLog {
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const events = this.#waiting;
-    this.#waiting = [];
-    const written = this.#flushing.then(() => this.#write(events));
+    const written = this.#flushing.then(() => this.#write());
     this.#flushing = written.catch(() => undefined);
-    try {
-      await written;
-    } catch (error) {
-      this.#waiting = [...events, ...this.#waiting];
-      throw error;
-    }
+    await written;
   }
 
   /** Where the database is away for a moment, the events wait for the next round. */
@@ -46,7 +39,9 @@ export class EventLog {
     this.#timer ??= setTimeout(() => void this.flush().catch(() => this.#schedule()), FLUSH_MS);
   }
 
-  async #write(events: TrainerEvent[]): Promise<void> {
+  /** Events wait in line until they are stored: after a write that failed, later ones must not come first. */
+  async #write(): Promise<void> {
+    const events = [...this.#waiting];
     if (events.length === 0) return;
     const kept = await this.#db.$transaction(async (tx) => {
       const { count } = await tx.job.updateMany({
@@ -57,6 +52,7 @@ export class EventLog {
       await appendEvents(tx, this.#jobId, this.#attempt, events);
       return true;
     });
+    this.#waiting.splice(0, events.length);
     if (!kept) this.#onLost();
   }
 }
