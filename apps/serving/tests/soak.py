@@ -68,6 +68,19 @@ class Ledger:
         self.words[weights, question] = long
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request and what its client means to do with the answer."""
+
+    http: httpx.AsyncClient
+    ledger: Ledger
+    dice: random.Random
+    body: dict[str, Any]
+    headers: dict[str, str]
+    timeout: float
+    greedy: bool
+
+
 async def client(http: httpx.AsyncClient, ledger: Ledger, seed: int) -> None:
     dice = random.Random(seed)
     while time.monotonic() < ledger.until:
@@ -83,23 +96,16 @@ async def client(http: httpx.AsyncClient, ledger: Ledger, seed: int) -> None:
         if dice.random() < 0.05:
             headers["x-grove-deadline-ms"] = str(dice.randrange(1, 2000))
         timeout = dice.uniform(0.01, 0.3) if dice.random() < 0.1 else 90.0
-        ask = stream if dice.random() < 0.4 else generate
+        send = stream if dice.random() < 0.4 else generate
         try:
-            await ask(http, ledger, dice, body, headers, timeout, greedy)
+            await send(Ask(http, ledger, dice, body, headers, timeout, greedy))
         except httpx.TimeoutException:
             ledger.ends["stuck" if timeout > 1 else "left"] += 1
 
 
-async def generate(
-    http: httpx.AsyncClient,
-    ledger: Ledger,
-    dice: random.Random,
-    body: dict[str, Any],
-    headers: dict[str, str],
-    timeout: float,
-    greedy: bool,
-) -> None:
-    answer = await http.post("/generate", json=body, headers=headers, timeout=timeout)
+async def generate(ask: Ask) -> None:
+    ledger, body = ask.ledger, ask.body
+    answer = await ask.http.post("/generate", json=body, headers=ask.headers, timeout=ask.timeout)
     if answer.status_code != 200:
         ledger.ends[f"refused {answer.status_code}"] += 1
         return
@@ -107,13 +113,8 @@ async def generate(
     tokens = [token["id"] for token in said["details"]["tokens"]]
     late = len(tokens) < body["parameters"]["max_new_tokens"]
     weights = answer.headers["x-grove-adapter"]
-    ledger.answered(
-        "answered, cut off at its deadline" if late else "answered",
-        weights,
-        body["inputs"],
-        tokens,
-        greedy,
-    )
+    how = "answered, cut off at its deadline" if late else "answered"
+    ledger.answered(how, weights, body["inputs"], tokens, ask.greedy)
 
 
 async def lines_of(answer: httpx.Response) -> AsyncIterator[bytes]:
@@ -125,16 +126,10 @@ async def lines_of(answer: httpx.Response) -> AsyncIterator[bytes]:
             yield line
 
 
-async def stream(
-    http: httpx.AsyncClient,
-    ledger: Ledger,
-    dice: random.Random,
-    body: dict[str, Any],
-    headers: dict[str, str],
-    timeout: float,
-    greedy: bool,
-) -> None:
-    async with http.stream("POST", "/generate_stream", json=body, headers=headers, timeout=timeout) as answer:
+async def stream(ask: Ask) -> None:
+    ledger, body = ask.ledger, ask.body
+    call = {"json": body, "headers": ask.headers, "timeout": ask.timeout}
+    async with ask.http.stream("POST", "/generate_stream", **call) as answer:
         if answer.status_code != 200:
             ledger.ends[f"refused {answer.status_code}"] += 1
             return
@@ -144,14 +139,14 @@ async def stream(
                 continue
             last = json.loads(line[5:])
             tokens += [last["token"]["id"]] if "token" in last else []
-            if dice.random() < 0.01:
+            if ask.dice.random() < 0.01:
                 ledger.ends["left"] += 1
                 return
         if last.get("generated_text") is None:
             ledger.ends[f"stream ended with {last.get('error_type')}"] += 1
             return
         weights = answer.headers["x-grove-adapter"]
-        ledger.answered("streamed", weights, body["inputs"], tokens, greedy)
+        ledger.answered("streamed", weights, body["inputs"], tokens, ask.greedy)
 
 
 class Adapters:

@@ -21,12 +21,15 @@ from serving.server.openai.params import read_openai_params
 from serving.server.openai.run import (
     Call,
     adapter_of,
+    body_of,
     chat_logprobs,
+    chunk_of,
     finish_reason,
     interleaved,
     make_job,
     new_answers,
     new_call,
+    stream_end,
     usage,
 )
 from serving.server.openai.stops import HoldBack, trimmed
@@ -34,7 +37,9 @@ from serving.server.openai.tool_prompt import as_plain, for_template
 from serving.server.openai.tool_reader import Delta, ForcedReader, FreeReader, PlainReader, Reader, message_of
 from serving.server.openai.tools import Tags, ToolPlan, call_grammar, read_tools, tool_error
 from serving.server.shapes import OPENAI
-from serving.server.sse import Done, EventStream, Head, Source
+from serving.server.sse import EventStream, Head, Source
+
+CHUNK = "chat.completion.chunk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +89,14 @@ async def _complete(chat: _Chat) -> Response:
         answers = await context.generator.best_of(
             make_job(call, prompt, loaded), new_answers(call, call.params.best_of)
         )
-    body = {
-        "id": call.id,
-        "object": "chat.completion",
-        "created": call.created,
-        "model": call.model,
-        "choices": [_choice(chat, index, answer) for index, answer in enumerate(answers[: call.params.n])],
-        "usage": usage(len(prompt.ids), answers),
-    }
+    choices = [_choice(chat, index, answer) for index, answer in enumerate(answers[: call.params.n])]
+    body = body_of(call, "chat.completion", choices, usage=usage(len(prompt.ids), answers))
     return JSONResponse(body, headers=identity_headers(context, loaded))
 
 
 def _chunk(call: Call, index: int, delta: Delta, finish: str | None, logprobs: Any = None) -> dict[str, Any]:
-    chunk: dict[str, Any] = {
-        "id": call.id,
-        "object": "chat.completion.chunk",
-        "created": call.created,
-        "model": call.model,
-        "choices": [{"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs}],
-    }
-    if call.params.include_usage:
-        chunk["usage"] = None
-    return chunk
+    choice = {"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
+    return chunk_of(call, CHUNK, choice)
 
 
 @dataclass(slots=True)
@@ -150,10 +141,8 @@ async def _stream(chat: _Chat) -> Source:
                         yield _chunk(call, choice.index, {"role": "assistant", "content": ""}, None)
                 for chunk in choices[index].chunks(call, step):
                     yield chunk
-        if params.include_usage:
-            yield {**_chunk(call, 0, {}, None), "choices": [], "usage": usage(len(prompt.ids), answers)}
-        yield "[DONE]"
-        yield Done()
+        for item in stream_end(call, CHUNK, len(prompt.ids), answers):
+            yield item
 
 
 def _grammar(context: ServerContext, plan: ToolPlan) -> str | None:

@@ -17,18 +17,22 @@ from serving.server.openai.params import read_openai_params
 from serving.server.openai.run import (
     Call,
     adapter_of,
+    body_of,
+    chunk_of,
     completion_logprobs,
     finish_reason,
     interleaved,
     make_job,
     new_answers,
     new_call,
+    stream_end,
     usage,
 )
 from serving.server.openai.stops import HoldBack, trimmed
 from serving.server.shapes import OPENAI
-from serving.server.sse import Done, EventStream, Head, Source
+from serving.server.sse import EventStream, Head, Source
 
+KIND = "text_completion"
 MAX_PROMPTS = 64
 
 
@@ -77,28 +81,13 @@ async def _complete(call: Call, prompts: list[Prompt], echo: bool) -> Response:
 
         await together([fill(index) for index in range(len(prompts))])
     pairs = [(p, answer) for p, answers in zip(prompts, batches, strict=True) for answer in answers[: params.n]]
-    body = {
-        "id": call.id,
-        "object": "text_completion",
-        "created": call.created,
-        "model": call.model,
-        "choices": [_choice(call, index, p, answer, echo) for index, (p, answer) in enumerate(pairs)],
-        "usage": usage(sum(len(p.ids) for p in prompts), [a for answers in batches for a in answers]),
-    }
-    return JSONResponse(body, headers=identity_headers(context, loaded))
+    told = usage(sum(len(p.ids) for p in prompts), [a for answers in batches for a in answers])
+    choices = [_choice(call, index, p, answer, echo) for index, (p, answer) in enumerate(pairs)]
+    return JSONResponse(body_of(call, KIND, choices, usage=told), headers=identity_headers(context, loaded))
 
 
 def _chunk(call: Call, index: int, text: str, finish: str | None, logprobs: Any = None) -> dict[str, Any]:
-    chunk: dict[str, Any] = {
-        "id": call.id,
-        "object": "text_completion",
-        "created": call.created,
-        "model": call.model,
-        "choices": [{"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs}],
-    }
-    if call.params.include_usage:
-        chunk["usage"] = None
-    return chunk
+    return chunk_of(call, KIND, {"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs})
 
 
 async def _stream(call: Call, prompts: list[Prompt], echo: bool) -> Source:
@@ -124,11 +113,8 @@ async def _stream(call: Call, prompts: list[Prompt], echo: bool) -> Source:
                     yield _chunk(call, index, text, None, logprobs)
                 if step.last:
                     yield _chunk(call, index, "", finish_reason(answer))
-        if params.include_usage:
-            told = usage(call.seen.prompt_tokens, [answer for _, answer in paired])
-            yield {**_chunk(call, 0, "", None), "choices": [], "usage": told}
-        yield "[DONE]"
-        yield Done()
+        for item in stream_end(call, KIND, call.seen.prompt_tokens, [answer for _, answer in paired]):
+            yield item
 
 
 async def completions(request: Request) -> Response | EventStream:

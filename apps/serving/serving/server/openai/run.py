@@ -20,6 +20,7 @@ from serving.server.generate import Answer, Job, Prompt, Step, seeded_answers, t
 from serving.server.hints import Hints
 from serving.server.observe import Observation, asked_of, seen_of
 from serving.server.openai.params import OpenAiParams
+from serving.server.sse import Done, Item
 from serving.server.structured import MakeMask
 
 
@@ -127,6 +128,20 @@ async def interleaved(call: Call, jobs: list[tuple[Job, Answer]]) -> AsyncGenera
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def body_of(call: Call, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """`kind`: OpenAI's name of the object."""
+    return {"id": call.id, "object": kind, "created": call.created, "model": call.model, "choices": choices, **more}
+
+
+def chunk_of(call: Call, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+    return body_of(call, kind, [choice], **({"usage": None} if call.params.include_usage else {}))
+
+
+def stream_end(call: Call, kind: str, prompt_tokens: int, answers: list[Answer]) -> list[Item]:
+    told = body_of(call, kind, [], usage=usage(prompt_tokens, answers))
+    return [*([told] if call.params.include_usage else []), "[DONE]", Done()]
 
 
 def usage(prompt_tokens: int, answers: list[Answer]) -> dict[str, Any]:
