@@ -12,8 +12,9 @@ from serving.engine.request import Sampling
 
 WATERMARK_GAMMA = 0.5
 WATERMARK_DELTA = 2.0
-HEADS = (128, 2048)  # how many of the largest are looked at before the whole vocabulary is sorted
 PIECE = 64
+BIN_SHIFT = 18  # leaves a weight's exponent and five bits behind it
+BINS = (0x3F80_0000 >> BIN_SHIFT) + 1  # the last one is that of 1.0
 
 
 def make_generator(seed: int) -> torch.Generator:
@@ -88,19 +89,33 @@ def _pick(weights: Tensor, dice: float) -> int:
 
 def _kept(weights: Tensor, top_k: int, top_p: float) -> Tensor:
     """Tokens, ascending, of the `top_k` largest weights, and of these the least number that make up `top_p`."""
-    size = len(weights)
-    if top_k == 0 and top_p >= 1.0:
-        return torch.arange(size)
-    whole = None if top_k else float(weights.sum(dtype=torch.float64))
-    for count in (top_k,) if top_k else (*HEADS, size):
-        values, tokens = _largest(weights, min(count, size))
-        ends = values.cumsum(0, dtype=torch.float64)
-        enough = top_p * (float(ends[-1]) if whole is None else whole)
-        if whole is None or count >= size or float(ends[-1]) >= enough:
-            break
+    if top_k == 0:
+        return torch.arange(len(weights)) if top_p >= 1.0 else _nucleus(weights, top_p)
+    values, tokens = _largest(weights, min(top_k, len(weights)))
     if top_p < 1.0:
-        tokens = tokens[ends - values < enough]
+        ends = values.cumsum(0, dtype=torch.float64)
+        tokens = tokens[ends - values < top_p * float(ends[-1])]
     return tokens.sort().values
+
+
+def _nucleus(weights: Tensor, top_p: float) -> Tensor:
+    """Tokens, ascending: the least number of the largest weights, in [0, 1], that make up `top_p` of all.
+
+    A float's first bits order it, so weights are counted by these, and only those of the bin in which `top_p` is
+    reached are sorted.
+    """
+    bins = weights.view(torch.int32) >> BIN_SHIFT
+    ends = torch.bincount(bins, weights.double(), BINS).flip(0).cumsum(0)
+    enough = top_p * float(ends[-1])
+    at = int(torch.searchsorted(ends, enough))
+    missing = enough - (float(ends[at - 1]) if at else 0.0)
+    tokens = (bins >= BINS - 1 - at).nonzero()[:, 0]
+    edge = (bins[tokens] == BINS - 1 - at).nonzero()[:, 0]
+    values, order = weights[tokens[edge]].sort(descending=True, stable=True)
+    unneeded = values.cumsum(0, dtype=torch.float64) - values >= missing
+    keep = torch.ones(len(tokens), dtype=torch.bool)
+    keep[edge[order[unneeded]]] = False
+    return tokens[keep]
 
 
 def _largest(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
