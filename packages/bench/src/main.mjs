@@ -1,4 +1,4 @@
-// `pnpm bench NAME [--quick] [--json FILE]` runs packages/bench/NAME/main.py in the repository's .venv.
+// `pnpm bench NAME [--quick] [--json FILE]` runs packages/bench/NAME/main.py in the repository's .venv, or main.mjs in Node.
 // Peers are installed into a venv of their own by the bench that compares with them.
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -7,7 +7,9 @@ import { join } from "node:path";
 const folder = join(import.meta.dirname, "..");
 const root = join(folder, "../..");
 const python = join(root, ".venv/bin/python");
-const names = readdirSync(folder).filter((name) => existsSync(join(folder, name, "main.py")));
+const mainOf = (name) =>
+  ["main.py", "main.mjs"].map((file) => join(folder, name, file)).find((file) => existsSync(file));
+const names = readdirSync(folder).filter((name) => mainOf(name) !== undefined);
 const [name, ...args] = process.argv.slice(2);
 
 if (name === undefined || !names.includes(name)) {
@@ -19,7 +21,8 @@ if (!existsSync(python)) {
   process.exit(2);
 }
 const paths = ["packages/lora-py", "apps/trainer", "apps/serving"].map((path) => join(root, path));
-const child = spawn(python, [join(folder, name, "main.py"), ...args], {
+const main = mainOf(name);
+const child = spawn(main.endsWith(".py") ? python : process.execPath, [main, ...args], {
   cwd: process.cwd(),
   stdio: "inherit",
   env: { ...process.env, PYTHONPATH: paths.join(":"), OMP_WAIT_POLICY: "PASSIVE" },
