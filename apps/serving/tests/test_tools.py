@@ -132,6 +132,7 @@ def test_results_go_back_to_the_model(url: str, client: openai.OpenAI) -> None:
     [
         ({"tools": [{"type": "function"}]}, "tools[0]"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "a", "strict": 1}}]}, "tools[0].function.strict"),
         ({"tools": [*TOOLS, TOOLS[0]]}, "tools"),
         ({"tools": TOOLS * 99}, "tools"),
         ({"tool_choice": "elsewhere"}, "tool_choice"),
@@ -192,26 +193,65 @@ def test_plain_text_passes_as_it_comes() -> None:
     assert reader.add("day>") == [{"content": "<today>"}]
 
 
+class Grammar:
+    """Of TOOLS with one tool choice; `tags`: how, if at all, the model marks its calls."""
+
+    def __init__(self, folder: Path, tags: str, tools: list[Any], choice: str) -> None:
+        write_tokenizer(folder)
+        path = folder / "tokenizer.json"
+        self.tokenizer = Tokenizer.from_file(str(path))
+        if tags == "tokens":
+            self.tokenizer.add_tokens([AddedToken(tag, special=False) for tag in ("<tool_call>", "</tool_call>")])
+            self.tokenizer.save(str(path))
+        template = ChatTemplate("{{ messages }}" if tags == "none" else "{{ tools }}<tool_call>", {})
+        self.begin, self.end = ("", "") if tags == "none" else ("<tool_call>\n", "\n</tool_call>")
+        plan = read_tools(Fields({"tools": tools, "tool_choice": choice}))
+        assert plan.bound
+        self._text = call_grammar(plan, Tags.of(template, self.tokenizer))
+        self._guide = LLTokenizer(str(path), eos_token=258)
+
+    def call(self, name: str, arguments: str) -> str:
+        return f'{self.begin}{{"name": "{name}", "arguments": {arguments}}}{self.end}'
+
+    def ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def takes(self, text: str) -> bool:
+        matcher = LLMatcher(self._guide, self._text)
+        assert not matcher.is_error(), matcher.get_error()
+        return matcher.consume_tokens(self.ids(text)) and matcher.is_accepting()
+
+
 @pytest.mark.parametrize("tags", ["none", "text", "tokens"])
 def test_grammar_takes_what_the_reader_reads(tmp_path: Path, tags: str) -> None:
-    write_tokenizer(tmp_path)
-    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    if tags == "tokens":
-        tokenizer.add_tokens([AddedToken(tag, special=False) for tag in ("<tool_call>", "</tool_call>")])
-        tokenizer.save(str(tmp_path / "tokenizer.json"))
-    template = ChatTemplate("{{ messages }}" if tags == "none" else "{{ tools }}<tool_call>", {})
-    begin, end = ("", "") if tags == "none" else ("<tool_call>\n", "\n</tool_call>")
-    first = begin + '{"name": "get_weather", "arguments": {"unit": "f"}}' + end
-    text = first + "\n" + begin + '{"name": "clock", "arguments": {"zone": 3}}' + end
-    ids = tokenizer.encode(text, add_special_tokens=False).ids
-    plan = read_tools(Fields({"tools": TOOLS, "tool_choice": "required"}))
-    guide = LLTokenizer(str(tmp_path / "tokenizer.json"), eos_token=258)
-    matcher = LLMatcher(guide, call_grammar(plan, Tags.of(template, tokenizer)))
-    assert matcher.consume_tokens(ids) and matcher.is_accepting()
+    grammar = Grammar(tmp_path, tags, TOOLS, "required")
+    text = grammar.call("get_weather", '{"unit": "f"}') + "\n" + grammar.call("clock", '{"zone": 3}')
+    assert grammar.takes(text)
     reader = ForcedReader()
-    calls = message_of([delta for char in tokenizer.decode(ids) for delta in reader.add(char)])["tool_calls"]
+    said = grammar.tokenizer.decode(grammar.ids(text))
+    calls = message_of([delta for char in said for delta in reader.add(char)])["tool_calls"]
     read = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
     assert read == [("get_weather", {"unit": "f"}), ("clock", {"zone": 3})]
+
+
+@pytest.mark.parametrize("tags", ["none", "text", "tokens"])
+def test_strict_function_that_may_be_called_is_called_by_its_schema(tmp_path: Path, tags: str) -> None:
+    strict = {"type": "function", "function": {**TOOLS[0]["function"], "strict": True}}
+    grammar = Grammar(tmp_path, tags, [strict, TOOLS[1]], "auto")
+    right, wrong = grammar.call("get_weather", '{"unit": "f"}'), grammar.call("get_weather", '{"unit": "k"}')
+    loose = grammar.call("clock", '{"zone": "here"}')  # is not strict
+    for text in ("", "It is warm, I think {so}.\nReally.", right, loose, f"{right}\n{loose}"):
+        assert grammar.takes(text), text
+    for text in (wrong, f"{loose}\n{wrong}", grammar.call("unknown", "{}")):
+        assert not grammar.takes(text), text
+    if tags != "none":
+        assert grammar.takes(f"Let me look. {right}") and not grammar.takes(f"Let me look. {wrong}")
+
+
+def test_strict_functions_leave_plain_answers_as_they_were(client: openai.OpenAI) -> None:
+    strict = [{"type": "function", "function": {**tool["function"], "strict": True}} for tool in TOOLS]
+    message = ask(client, tools=strict, max_tokens=20).choices[0].message
+    assert message.tool_calls is not None or message.content
 
 
 HERMES = ChatTemplate(

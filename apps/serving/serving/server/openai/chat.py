@@ -146,7 +146,7 @@ async def _stream(chat: _Chat) -> Source:
 
 
 def _grammar(context: ServerContext, plan: ToolPlan) -> str | None:
-    return call_grammar(plan, Tags.of(context.template, context.codec.tokenizer)) if plan.forced else None
+    return call_grammar(plan, Tags.of(context.template, context.codec.tokenizer)) if plan.bound else None
 
 
 async def _read(request: Request, body: Fields) -> _Chat:

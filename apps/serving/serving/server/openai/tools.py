@@ -1,4 +1,4 @@
-"""`tools`, `tool_choice` and `parallel_tool_calls`: what was asked for, and the grammar of an enforced call."""
+"""`tools`, `tool_choice` and `parallel_tool_calls`: what was asked for, and the grammar of the calls."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Tool:
     name: str
     parameters: dict[str, Any]
     spec: dict[str, Any]  # in OpenAI's form, as chat templates take it
+    strict: bool  # its arguments follow its schema, even where the model is free to call it or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class ToolPlan:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(tool.name for tool in self.shown)
+
+    @property
+    def bound(self) -> bool:
+        return bool(self.forced) or any(tool.strict for tool in self.shown)
 
 
 def tool_error(message: str, field: str) -> ApiError:
@@ -74,7 +79,10 @@ def _tool(item: Any, where: str) -> Tool:
     if not isinstance(parameters, dict) or len(json.dumps(parameters)) > MAX_SCHEMA_CHARS:
         raise tool_error(f"`{where}.function.parameters` must be a JSON schema", f"{where}.function.parameters")
     shown = {"name": name, "description": description or "", "parameters": parameters}
-    return Tool(name, parameters, {"type": "function", "function": shown})
+    strict = function.get("strict")
+    if strict is not None and not isinstance(strict, bool):
+        raise tool_error(f"`{where}.function.strict` must be a boolean", f"{where}.function.strict")
+    return Tool(name, parameters, {"type": "function", "function": shown}, bool(strict))
 
 
 def _chosen(tools: tuple[Tool, ...], choice: Any, parallel: bool) -> ToolPlan:
@@ -114,14 +122,25 @@ class Tags:
 
 
 def call_grammar(plan: ToolPlan, tags: Tags | None) -> str:
-    """Calls as JSON objects, one a line, of the forced functions; with `tags` as Hermes and Qwen write them."""
+    """Calls as JSON objects, one a line; with `tags` as Hermes and Qwen write them. Where none is forced, any text may
+    stand before a tag or, without tags, instead of the calls."""
+    tools = plan.forced or plan.shown
     before, after = ("", "") if tags is None else (f"{tags.open} {_text(chr(10))}", f"{_text(chr(10))} {tags.close}")
     repeat = f" ({_text(chr(10))} call){{0,{MAX_CALLS - 1}}}" if plan.parallel else ""
-    lines = [f"start: call{repeat}", "call: " + " | ".join(f"tool_{i}" for i in range(len(plan.forced)))]
-    for index, tool in enumerate(plan.forced):
+    lines = ["call: " + " | ".join(f"tool_{i}" for i in range(len(tools)))]
+    if plan.forced:
+        lines.append(f"start: call{repeat}")
+    elif tags is None:
+        lines += [f"start: call{repeat} | OTHER", r"OTHER: /([^{\[\s](.|\n)*)?/"]
+    elif tags.open.startswith("<["):  # a token of its own, which no text holds
+        lines += [f"start: TEXT (call{repeat})?", r"TEXT: /(.|\n)*/"]
+    else:
+        before = f"opened {_text(chr(10))}"
+        lines += ["start: call* TEXT", f"opened[lazy]: TEXT {tags.open}", r"TEXT: /(.|\n)*/"]
+    for index, tool in enumerate(tools):
         lines.append(f"tool_{index}: {before} {_text(call_head(tool.name))} args_{index} {_text('}')} {after}")
         # A rule of its own keeps `#/$defs` references of the function's schema pointing at its own root.
-        schema = {"type": "object", **tool.parameters, "x-guidance": JSON_STYLE}
+        schema = {"type": "object", **(tool.parameters if plan.forced or tool.strict else {}), "x-guidance": JSON_STYLE}
         lines.append(f"args_{index}: %json {json.dumps(schema)}")
     return str(LLMatcher.grammar_from_lark("\n".join(lines)))
 
