@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from trainer.errors import FailureCode
 from trainer.rows import DataKind
 
-StoppedBy = Literal["epochs", "max_steps", "max_seconds", "early_stopping"]
+StoppedBy = Literal["epochs", "max_steps", "max_seconds", "early_stopping", "task_metric"]
 WarningCode = Literal["checkpoint_ignored", "rows_dropped", "rows_cut", "no_validation", "validation_sampled"]
 
 

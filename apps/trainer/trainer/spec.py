@@ -17,7 +17,7 @@ from trainer.rows import DataKind
 
 Scheduler = Literal["cosine", "linear", "constant"]
 Device = Literal["auto", "cpu", "cuda"]
-OptimizerName = Literal["adamw", "adam", "sgd", "lion"]
+OptimizerName = Literal["adamw", "adamw_8bit", "adam", "sgd", "lion"]
 Method = Literal["sft", "dpo", "orpo"]
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ class AdapterSpec:
     dropout: float
     target_modules: tuple[str, ...]
     use_rslora: bool = False  # scale by alpha / sqrt(rank)
+    use_dora: bool = False  # a magnitude for each output, as PEFT has it
+    init_adapter: Path | None = None  # a PEFT folder to go on from
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ export const finishedJobStatuses: readonly JobStatus[] = ["succeeded", "failed",
 
 export const loraModules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export const schedulers = ["cosine", "linear", "constant"] as const;
-export const optimizers = ["adamw", "adam", "sgd", "lion"] as const;
+export const optimizers = ["adamw", "adamw_8bit", "adam", "sgd", "lion"] as const;
 /** DPO and ORPO learn from preferences, SFT from everything else. */
 export const methods = ["sft", "dpo", "orpo"] as const;
 export const quantizations = ["none", "nf4", "int8"] as const;

@@ -21,6 +21,8 @@ export const trainerSpec = z.strictObject({
     dropout: z.number(),
     target_modules: z.array(z.enum(loraModules)),
     use_rslora: z.boolean().optional(),
+    use_dora: z.boolean().optional(),
+    init_adapter: z.string().nullable().optional(),
   }),
   training: z.strictObject({
     epochs: z.number(),
@@ -109,7 +111,7 @@ export const trainerEvent = z.discriminatedUnion("event", [
     validation_loss: z.number().nullable(),
     sha256: z.string().regex(/^[0-9a-f]{64}$/),
     bytes: z.int(),
-    stopped_by: z.enum(["epochs", "max_steps", "max_seconds", "early_stopping"]),
+    stopped_by: z.enum(["epochs", "max_steps", "max_seconds", "early_stopping", "task_metric"]),
   }),
   z.strictObject({ event: z.literal("cancelled"), step: z.int(), tokens: z.int(), seconds: z.number() }),
   z.strictObject({
