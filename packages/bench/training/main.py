@@ -23,10 +23,10 @@ from lora_py.prompts import load_tokenizer
 from trainer.packing import Example, shared_prefix
 from trainer.session import choose_product_dtype
 
+from peers import PEER_ENV, peer_environment
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-PEER_ENV = HERE.parent / ".venv-training"
-PEERS = ("trl==1.16.0", "datasets==5.2.0")
 
 Step = dict[str, float]
 
@@ -97,19 +97,6 @@ def summary(steps: list[Step], tokens: list[int], ours: list[Step]) -> dict[str,
 
 def examples(batch: Any) -> list[Example]:
     return [Example(tuple(prompt), tuple(completion)) for prompt, completion in batch]
-
-
-def peer_environment() -> None:
-    """TRL in an environment of its own, on top of the packages that we have."""
-    if (PEER_ENV / "ready").exists():
-        return
-    print("installing TRL into packages/bench/.venv-training", file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEER_ENV)], check=True)
-    packages = next((PEER_ENV / "lib").iterdir()) / "site-packages"
-    ours = next(path for path in sys.path if path.endswith("site-packages"))
-    (packages / "grove.pth").write_text(ours + "\n")
-    subprocess.run([str(PEER_ENV / "bin/python"), "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    (PEER_ENV / "ready").touch()
 
 
 def show(title: str, result: dict[str, Any]) -> None:

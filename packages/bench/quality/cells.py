@@ -1,0 +1,62 @@
+"""What is done of the bench, in a JSON file that is replaced after each cell of the table."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Cells:
+    """The file: {"tasks": {task: {subject: {"training": {…}, "scores": [one a test row]}}}, "group": {…}}."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._all: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"tasks": {}}
+        if not isinstance(self._all.get("tasks"), dict):
+            raise SystemExit(f"{path} is not a file of this bench: it has no tasks.")
+
+    def training(self, task: str, subject: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._cell(task, subject).get("training")
+        return found
+
+    def scores(self, task: str, subject: str) -> list[float] | None:
+        found: list[float] | None = self._cell(task, subject).get("scores")
+        return found
+
+    def trained(self, task: str, subject: str, training: dict[str, Any]) -> None:
+        """A new training: scores of an earlier one are not its own."""
+        self._all["tasks"].setdefault(task, {})[subject] = {"training": training}
+        self._write()
+
+    def scored(self, task: str, subject: str, scores: list[float]) -> None:
+        self._all["tasks"].setdefault(task, {}).setdefault(subject, {})["scores"] = scores
+        self._write()
+
+    def group(self) -> dict[str, Any] | None:
+        """What the group was measured to differ by from each task alone."""
+        found: dict[str, Any] | None = self._all.get("group")
+        return found
+
+    def grouped(self, found: dict[str, Any]) -> None:
+        self._all["group"] = found
+        self._write()
+
+    def _cell(self, task: str, subject: str) -> dict[str, Any]:
+        cell: dict[str, Any] = self._all["tasks"].get(task, {}).get(subject, {})
+        return cell
+
+    def _write(self) -> None:
+        """A line a cell: somebody reads the changes of the committed file."""
+        tasks = [
+            f'  "{task}": {{\n'
+            + ",\n".join(f'   "{subject}": {json.dumps(cell)}' for subject, cell in subjects.items())
+            + "\n  }"
+            for task, subjects in self._all["tasks"].items()
+        ]
+        more = [f' "{key}": {json.dumps(value)}' for key, value in self._all.items() if key != "tasks"]
+        whole = ",\n".join([' "tasks": {\n' + ",\n".join(tasks) + "\n }", *more])
+        new = self._path.with_suffix(".new")
+        new.write_text(f"{{\n{whole}\n}}\n", encoding="utf-8")
+        os.replace(new, self._path)

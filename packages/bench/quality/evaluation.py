@@ -1,0 +1,37 @@
+"""One task's test rows answered by several subjects at once, and scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lora_py.prompts import encode_completion, load_tokenizer
+
+from answers import answer_all, scores
+from tasks import Row, Task
+
+MARGIN = 4  # tokens an answer may be longer than the longest reference, as in the product
+
+
+def evaluate(
+    base: Path, port: int, work: Path, task: Task, rows: list[Row], subjects: list[str]
+) -> dict[str, list[float]]:
+    """Scores a row of each subject (`base`, or an adapter's folder in the task's), all of them in one batch of the
+    engine. The answers are kept beside the adapters."""
+    limit = longest_answer(base, rows)
+    asked = [
+        (None if subject == "base" else f"{task.name}/{subject}", row["prompt"]) for row in rows for subject in subjects
+    ]
+    answers = answer_all(port, asked, limit)
+    found = {}
+    for i, subject in enumerate(subjects):
+        own = answers[i :: len(subjects)]
+        shown = [{**row, "answer": answer} for row, answer in zip(rows, own, strict=True)]
+        (work / task.name / f"{subject}.answers.json").write_text(json.dumps(shown, indent=1))
+        found[subject] = scores(task, own, rows)
+    return found
+
+
+def longest_answer(base: Path, rows: list[Row]) -> int:
+    tokenizer = load_tokenizer(base)
+    return MARGIN + max(len(encode_completion(tokenizer, row["completion"], 0, spaced=True)) for row in rows)
