@@ -1,4 +1,4 @@
-"""Answers of the base and of PEFT folders, from the serving engine as it is run, and the product's own metrics on them."""
+"""Answers of the base and of PEFT folders, from the serving engine as it is run, and the product's metrics on them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`pnpm bench quality [--quick | --group] [--json FILE]`: what the adapters are worth that we and TRL's SFTTrainer train.
+"""`pnpm bench quality [--quick | --group] [--json FILE]`: what our adapters and those of TRL's SFTTrainer are worth.
 
-Eight tasks, one metric each; base, ours and SFTTrainer's on the same test rows, two seeds. Each finished cell is written
-to the JSON file at once and not run again; --fresh begins anew.
+Eight tasks, one metric each; base, ours and SFTTrainer's on the same test rows, two seeds. Each finished cell is
+written to the JSON file at once and not run again; --fresh begins anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(1, str(Path(__file__).parents[1] / "training"))
+sys.path[1:1] = [str(Path(__file__).parents[1] / name) for name in ("training", "serving")]
 
 from lora_py.base_model import ensure_default
 
@@ -21,6 +21,7 @@ import group
 from answers import server
 from cells import Cells
 from evaluation import evaluate
+from machine import describe
 from peers import peer_environment
 from report import table
 from tasks import TASKS, Row, Task, test_rows, train_rows
@@ -34,11 +35,12 @@ SUBJECTS = ("base", *(f"{name}-{seed}" for seed in SEEDS for name in ("own", "sf
 
 def train(base: Path, work: Path, task: Task, rows: list[Row], subject: str) -> dict[str, Any]:
     name, seed = subject.split("-")
+    commit = describe(ROOT, 1)["commit"]
     file, output = work / task.name / "train.jsonl", work / task.name / subject
     if output.exists():
         shutil.rmtree(output)  # of a run that was ended before its cell was written
     if name == "own":
-        return train_own(base, file, output, int(seed))
+        return {**train_own(base, file, output, int(seed)), "commit": commit}
     return train_sft(base, [rows[i] for i in order(base, file, int(seed))], output, int(seed))
 
 
