@@ -14,11 +14,11 @@ from typing import Literal
 
 import torch
 
+from trainer.base import Base
 from trainer.errors import as_trainer_error
 from trainer.events import Cancelled, Failed
 from trainer.interrupt import Stopped
 from trainer.job import Job
-from trainer.model import Model
 from trainer.objectives import Measured
 from trainer.packing import Example
 from trainer.save import publish, save_adapter
@@ -32,7 +32,7 @@ log = logging.getLogger("trainer")
 class Group:
     """Jobs that share the base. `check` raises `Stopped` when the process was told to stop."""
 
-    def __init__(self, model: Model, device: torch.device, check: Callable[[], None]) -> None:
+    def __init__(self, model: Base, device: torch.device, check: Callable[[], None]) -> None:
         self._model, self._device, self._check = model, device, check
         self.jobs: list[Job] = []
         self.outcomes: dict[str, Outcome] = {}

@@ -4,9 +4,9 @@ optimizer are single vector operations."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lora_py.peft_files import Weights, module_shapes, scaling_of
@@ -38,9 +38,16 @@ class Lora:
         return {name: (a.detach(), b.detach()) for name, (a, b) in self.pairs.items()}
 
 
-def new_lora(adapter: AdapterSpec, base_config: Mapping[str, Any], seed: int, device: torch.device) -> Lora:
-    """PEFT's start: A uniform as kaiming_uniform_(a=sqrt(5)) has it, B zero, so training begins at the base model."""
-    shapes = {n: s for n, s in module_shapes(base_config).items() if n.rsplit(".", 1)[1] in adapter.target_modules}
+def new_lora(
+    adapter: AdapterSpec,
+    base_config: Mapping[str, Any],
+    seed: int,
+    device: torch.device,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
+) -> Lora:
+    """PEFT's start: A uniform as kaiming_uniform_(a=sqrt(5)) has it, B zero, so training begins at the base model.
+    `shapes`: the linears to adapt; None: those of a base of the Llama family."""
+    shapes = targeted_shapes(base_config, adapter.target_modules) if shapes is None else shapes
     size = sum(adapter.rank * (out_size + in_size) for out_size, in_size in shapes.values())
     generator = generator_for(seed, INIT_STREAM)
     flat = torch.zeros(size)
@@ -62,6 +69,10 @@ def new_lora(adapter: AdapterSpec, base_config: Mapping[str, Any], seed: int, de
         )
     scaling = scaling_of(adapter.rank, adapter.alpha, adapter.use_rslora)
     return Lora(flat, grad, pairs, scaling, adapter.dropout)
+
+
+def targeted_shapes(base_config: Mapping[str, Any], target_modules: Collection[str]) -> dict[str, tuple[int, int]]:
+    return {n: s for n, s in module_shapes(base_config).items() if n.rsplit(".", 1)[1] in target_modules}
 
 
 def no_lora(device: torch.device) -> Lora:
@@ -86,6 +97,12 @@ def generator_for(seed: int, *streams: int) -> torch.Generator:
         mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
         mixed ^= mixed >> 31
     return torch.Generator().manual_seed(mixed >> 1)
+
+
+class Masks(Protocol):
+    def next(self, rows: int, width: int) -> Tensor:
+        """What is kept of the next linear's input, already divided by the keep probability."""
+        ...
 
 
 class DropoutMasks:

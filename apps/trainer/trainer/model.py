@@ -18,9 +18,10 @@ from trainer.attention import attend
 from trainer.errors import TrainerError
 from trainer.frozen import Frozen, Quantized, Whole
 from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
-from trainer.lora import DropoutMasks, Lora, Noise
+from trainer.lora import Lora, Masks, Noise, targeted_shapes
 from trainer.packing import Packed
 from trainer.rope import rotary_table
+from trainer.spec import AdapterSpec
 
 HEAD_CHUNK = 256  # rows of logits that exist at one time
 
@@ -54,7 +55,7 @@ class Trained:
     """One job's adapter in a step, with its dropout masks and noise (None: evaluation, or not asked for)."""
 
     lora: Lora
-    masks: DropoutMasks | None = None
+    masks: Masks | None = None
     noise: Noise | None = None
 
 
@@ -71,6 +72,13 @@ class Model:
     eps: float
     max_length: int
     widest: int  # the widest input of any linear
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ("bf16 products",) if self.layers[0].linears["qkv"].weight.dtype == torch.bfloat16 else ()
+
+    def shapes(self, adapter: AdapterSpec) -> Mapping[str, tuple[int, int]]:
+        return targeted_shapes(self.config, adapter.target_modules)
 
     def losses(self, packed: Packed, jobs: Sequence[Trained], check: Callable[[], None] = lambda: None) -> Tensor:
         """Each loss token's share of its job's mean loss. `check` may raise between two layers to stop the step."""
@@ -91,10 +99,10 @@ class Model:
             if last:  # only the tokens that carry loss go on
                 x, attended = x[packed.outputs], attended[packed.outputs]
                 spans = [(group.loss_rows.start, group.loss_rows.stop) for group in packed.groups]
-            x = x + _linear(attended, layer.linears["o"], index, spans, jobs)
+            x = x + adapted(attended, layer.linears["o"], index, spans, jobs)
             h = _norm(x, layer.mlp_norm, self.eps)
-            both = _linear(h, layer.linears["gate_up"], index, spans, jobs)
-            x = x + _linear(SwiGlu.apply(both), layer.linears["down"], index, spans, jobs)  # type: ignore[no-untyped-call]
+            both = adapted(h, layer.linears["gate_up"], index, spans, jobs)
+            x = x + adapted(SwiGlu.apply(both), layer.linears["down"], index, spans, jobs)  # type: ignore[no-untyped-call]
         return _norm(x, self.norm, self.eps)
 
     def _embed(self, packed: Packed, jobs: Sequence[Trained]) -> Tensor:
@@ -115,7 +123,7 @@ class Model:
         jobs: Sequence[Trained],
         spans: list[tuple[int, int]],
     ) -> Tensor:
-        qkv = _linear(_norm(x, layer.input_norm, self.eps), layer.linears["qkv"], index, spans, jobs)
+        qkv = adapted(_norm(x, layer.input_norm, self.eps), layer.linears["qkv"], index, spans, jobs)
         heads = qkv.view(len(x), self.heads + 2 * self.kv_heads, self.head_dim)
         sizes = [self.heads, self.kv_heads, self.kv_heads]
         if layer.q_norm is not None and layer.k_norm is not None:
@@ -214,7 +222,8 @@ def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return out
 
 
-def _linear(x: Tensor, linear: Linear, layer: int, spans: Sequence[tuple[int, int]], jobs: Sequence[Trained]) -> Tensor:
+def adapted(x: Tensor, linear: Linear, layer: int, spans: Sequence[tuple[int, int]], jobs: Sequence[Trained]) -> Tensor:
+    """The linear of `x`, to each span of whose rows its job adds its own adapter."""
     rows: list[LoraRows] = []
     pairs: list[Tensor] = []
     for (begin, end), job in zip(spans, jobs, strict=True):

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from trainer.base import Base
 from trainer.lora import no_lora
-from trainer.model import Model, Trained
+from trainer.model import Trained
 from trainer.packing import Example, pack
 from trainer.spec import TrainingSpec
 
@@ -93,7 +94,7 @@ class Reference:
 
     _known: dict[Example, tuple[float, float]] = field(default_factory=dict)
 
-    def of(self, model: Model, rows: Sequence[Example], device: torch.device, check: Callable[[], None]) -> Tensor:
+    def of(self, model: Base, rows: Sequence[Example], device: torch.device, check: Callable[[], None]) -> Tensor:
         """[pairs, 2]"""
         base = Trained(no_lora(device))
         for row in rows:

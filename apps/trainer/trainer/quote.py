@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from trainer.base import Base
 from trainer.batches import epoch_order, micro_batches
 from trainer.job import Job
-from trainer.model import Model
 from trainer.packing import Example, packed_tokens
 from trainer.step import MICRO_TOKENS, evaluate, gradient_step
 
@@ -36,7 +36,7 @@ def quote_line(quote: Quote) -> str:
     return json.dumps({"quote": {**asdict(quote), "seconds": round(quote.seconds, 3)}})
 
 
-def make_quote(model: Model, job: Job, device: torch.device, check: Callable[[], None]) -> Quote:
+def make_quote(model: Base, job: Job, device: torch.device, check: Callable[[], None]) -> Quote:
     steps = planned_steps(job)
     return Quote(
         total_steps=len(steps),
@@ -65,7 +65,7 @@ def planned_steps(job: Job) -> list[list[Example]]:
 
 
 def _seconds(
-    model: Model, job: Job, steps: list[list[Example]], device: torch.device, check: Callable[[], None]
+    model: Base, job: Job, steps: list[list[Example]], device: torch.device, check: Callable[[], None]
 ) -> float:
     """Seconds for a token that passes through the base, from a few steps of different size, times all such tokens."""
     by_size = sorted(steps, key=_passed)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from lora_py.quantized_base import Kind
 
+from trainer.base import Base
 from trainer.data import read_rows
 from trainer.encode import encoder
 from trainer.errors import TrainerError, as_trainer_error
@@ -21,7 +22,7 @@ from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.loop import Group
 from trainer.lora import new_lora
-from trainer.model import Model, load_model
+from trainer.model import load_model
 from trainer.rows import DataKind
 from trainer.spec import Spec, parse_spec
 
@@ -54,7 +55,7 @@ class Session:
 
     def __init__(self, emit_for: EmitFor, check: Callable[[], None], precision: Precision = "auto") -> None:
         self._emit_for, self._check, self._precision = emit_for, check, precision
-        self._base: tuple[Spec, Model, torch.device] | None = None
+        self._base: tuple[Spec, Base, torch.device] | None = None
         self.group: Group | None = None
         self.refused = 0
 
@@ -75,19 +76,19 @@ class Session:
             emit(Failed(failure.code, failure.message))
             self.refused += 1
 
-    def ready(self, spec: Spec, emit: Emit) -> tuple[Group, Job, Model, torch.device]:
+    def ready(self, spec: Spec, emit: Emit) -> tuple[Group, Job, Base, torch.device]:
         """The job with its rows read and its adapter new, not yet begun."""
         group, model, device = self._group_for(spec)
         if any(job.spec.job_id == spec.job_id for job in group.jobs):
             raise TrainerError("trainer_bad_spec", f"job_id {spec.job_id} is in the group twice.")
         return group, self._job(spec, model, device, emit), model, device
 
-    def _group_for(self, spec: Spec) -> tuple[Group, Model, torch.device]:
+    def _group_for(self, spec: Spec) -> tuple[Group, Base, torch.device]:
         if self._base is None or self.group is None:
             device = choose_device(spec.device)
             product_dtype = choose_product_dtype(self._precision, device)
             quantized = None if spec.quantization is None else KINDS[spec.quantization.bits]
-            model = load_model(spec.base_model.path, device, torch.float32, product_dtype, self._check, quantized)
+            model: Base = load_model(spec.base_model.path, device, torch.float32, product_dtype, self._check, quantized)
             self._base = (spec, model, device)
             self.group = Group(model, device, self._check)
         first, model, device = self._base
@@ -97,7 +98,7 @@ class Session:
         self._check()
         return self.group, model, device
 
-    def _job(self, spec: Spec, model: Model, device: torch.device, emit: Emit) -> Job:
+    def _job(self, spec: Spec, model: Base, device: torch.device, emit: Emit) -> Job:
         encode = encoder(spec.base_model.path, model.config, spec.prompt_format)
         asked = spec.training.max_length
         rows = read_rows(spec.train_file, encode, asked, model.max_length, self._check, spec.data_kind)
@@ -106,7 +107,7 @@ class Session:
         if spec.validation_file is not None:
             length = rows.max_length
             validation = read_rows(spec.validation_file, encode, length, model.max_length, self._check, rows.kind)
-        lora = new_lora(spec.adapter, model.config, spec.training.seed, device)
+        lora = new_lora(spec.adapter, model.config, spec.training.seed, device, model.shapes(spec.adapter))
         return Job(spec, rows, validation, lora, emit, time.monotonic)
 
 
@@ -140,6 +141,6 @@ def _has_amx() -> bool:
         return False
 
 
-def describe(model: Model, device: torch.device) -> str:
+def describe(model: Base, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    return f"{name}, bf16 products" if model.layers[0].linears["qkv"].weight.dtype == torch.bfloat16 else name
+    return ", ".join([name, *model.notes])

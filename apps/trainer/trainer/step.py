@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.base import Base
 from trainer.batches import micro_batches
 from trainer.job import Job
 from trainer.lora import masks, noise
-from trainer.model import Model, Trained
+from trainer.model import Trained
 from trainer.objectives import Measured, Totals, objective, start
 from trainer.packing import Example, Group, pack, packed_tokens
 
@@ -30,7 +31,7 @@ class Part:
 
 
 def gradient_step(
-    model: Model, steps: dict[Job, list[Example]], device: torch.device, check: Callable[[], None]
+    model: Base, steps: dict[Job, list[Example]], device: torch.device, check: Callable[[], None]
 ) -> dict[Job, Measured]:
     """Adds each job's gradient to its adapter's, and returns each job's mean loss."""
     parts = []
@@ -72,7 +73,7 @@ def combine(parts: Sequence[Part], token_limit: int) -> list[list[Part]]:
     return passes
 
 
-def evaluate(model: Model, job: Job, device: torch.device, check: Callable[[], None]) -> Measured:
+def evaluate(model: Base, job: Job, device: torch.device, check: Callable[[], None]) -> Measured:
     """Mean loss of the validation rows, without dropout."""
     rows, training = job.validation_rows, job.spec.training
     totals = Totals.of(rows)
@@ -96,6 +97,6 @@ def _trained(part: Part, group: Group, widest: int) -> Trained:
 
 
 def _reference(
-    model: Model, job: Job, rows: Sequence[Example], device: torch.device, check: Callable[[], None]
+    model: Base, job: Job, rows: Sequence[Example], device: torch.device, check: Callable[[], None]
 ) -> Tensor | None:
     return job.reference.of(model, rows, device, check) if job.spec.training.method == "dpo" else None
