@@ -23,6 +23,7 @@ from trainer.spec import AdapterSpec
 
 METHODS: list[dict[str, Any]] = [
     {"optimizer": "adamw", "weight_decay": 0.1},
+    {"optimizer": "adamw_8bit", "weight_decay": 0.1},
     {"optimizer": "adam"},
     {"optimizer": "sgd", "learning_rate": 0.5},
     {"optimizer": "lion", "learning_rate": 0.002},

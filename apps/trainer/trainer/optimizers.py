@@ -10,9 +10,17 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from trainer.spec import TrainingSpec
+from trainer.adamw_8bit import BLOCK, AdamW8bit
+from trainer.spec import OptimizerName, TrainingSpec
 
 MOMENTUM = 0.9
+STATE_BYTES: dict[OptimizerName, float] = {  # of each trained number, from the first step on
+    "adamw": 8,
+    "adamw_8bit": 2 + 8 / BLOCK,
+    "adam": 8,
+    "sgd": 4,
+    "lion": 4,
+}
 
 
 class Lion(Optimizer):
@@ -41,6 +49,8 @@ def make_optimizer(training: TrainingSpec, parameter: Parameter) -> Optimizer:
     match training.optimizer:
         case "adamw":
             return AdamW([parameter], lr=rate, weight_decay=decay, fused=True)
+        case "adamw_8bit":
+            return AdamW8bit([parameter], lr=rate, weight_decay=decay)
         case "adam":
             return Adam([parameter], lr=rate, weight_decay=decay, fused=True)
         case "sgd":
