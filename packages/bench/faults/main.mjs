@@ -1,4 +1,5 @@
-// `pnpm bench faults [--faults 100] [--seed 1] [--round N] [--minutes M] [--folder DIR] [--json FILE]`: see README.md.
+// `pnpm bench faults [--faults 100] [--seed 1] [--round N] [--minutes M] [--folder DIR] [--json FILE] [--readme]`: see README.md.
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -9,8 +10,9 @@ import { openBooks } from "./books.mjs";
 import { openClient } from "./client.mjs";
 import { plannerOf } from "./plan.mjs";
 import { leftOver } from "./processes.mjs";
+import { readRecord, writeRecord } from "./record.mjs";
 import { measureReferences } from "./references.mjs";
-import { tableOf, tellRound } from "./report.mjs";
+import { tableOf, tellRound, writeReadme } from "./report.mjs";
 import { runRound, untilAtRest } from "./round.mjs";
 import { startStack } from "./stack.mjs";
 import { uploadRows } from "./work.mjs";
@@ -23,22 +25,23 @@ const { values } = parseArgs({
     round: { type: "string" }, // this one alone
     minutes: number("600"), // no new round after so long
     folder: number(path.join(os.tmpdir(), "grove-faults")),
-    json: { type: "string" },
+    json: { type: "string" }, // written after each round; a run of the same seed goes on from it
+    readme: { type: "boolean", default: false },
   },
 });
 const [wanted, seed, minutes] = [Number(values.faults), Number(values.seed), Number(values.minutes)];
 const progress = new Progress();
 const say = (/** @type {string} */ line) => progress.say(line);
+const file = values.round === undefined ? values.json : undefined; // a replayed round is not counted twice
+const record = readRecord(file, seed);
+const { outcomes, wrong } = record;
+if (outcomes.length > 0) say(`going on after ${outcomes.length} rounds of ${file}`);
 const began = Date.now();
 fs.mkdirSync(values.folder, { recursive: true });
 const { stack, data, disks, end } = await startStack({ folder: values.folder, progress });
 const { stackEnv, layout, run } = stack;
 if (!disks)
   say("! Disks cannot be filled here: that takes Linux, root and the right to mount. Those faults are left out.");
-/** @type {import("./round.mjs").Outcome[]} */
-const outcomes = [];
-/** @type {string[]} */
-const wrong = [];
 const books = openBooks(stackEnv);
 try {
   const gateway = stackEnv.GROVE_GATEWAY_URL;
@@ -51,11 +54,13 @@ try {
   const plan = plannerOf(seed, { disks });
   const rounds = values.round === undefined ? null : [Number(values.round)];
   const isOver = () => outcomes.filter((one) => one.hit).length >= wanted || Date.now() - began > minutes * 60_000;
-  for (let round = 1; rounds === null ? !isOver() : rounds.length > 0; round++) {
+  const last = Math.max(0, ...outcomes.map((one) => one.round));
+  for (let round = last + 1; rounds === null ? !isOver() : rounds.length > 0; round++) {
     const outcome = await runRound(bench, plan(rounds?.shift() ?? round));
+    if (run.signal.aborted) break; // what Ctrl-C did is no outcome
     outcomes.push(outcome);
+    writeRecord(file, { ...record, ...sitting(), outcomes, wrong });
     say(tellRound(outcome, outcomes.filter((one) => one.hit).length));
-    if (run.signal.aborted) break;
   }
   wrong.push(...(await untilAtRest(ground)));
   wrong.push(...(await wrongLedger(client)));
@@ -72,14 +77,21 @@ for (const one of broken) say(`✗ --seed ${seed} --round ${one.round}: ${one.wr
 for (const text of wrong) say(`✗ at the end: ${text}`);
 const struck = outcomes.filter((one) => one.hit).length;
 say(
-  `${struck} faults struck in ${outcomes.length} rounds, seed ${seed}, ${Math.round((Date.now() - began) / 60_000)} min; ${broken.length + wrong.length} violations`,
+  `${struck} faults struck in ${outcomes.length} rounds, seed ${seed}, ${Math.round(sitting().seconds / 60)} min; ${broken.length + wrong.length} violations`,
 );
-if (values.json !== undefined) {
-  const machine = { cpu: os.cpus()[0]?.model, cores: os.cpus().length, load: os.loadavg() };
-  const result = { date: new Date().toISOString(), machine, seed, struck, outcomes, wrong };
-  fs.writeFileSync(values.json, `${JSON.stringify(result, null, 1)}\n`);
-}
+const whole = { ...record, ...sitting(), outcomes, wrong };
+writeRecord(file, whole);
+if (values.readme) writeReadme(path.join(import.meta.dirname, "README.md"), whole);
 process.exit(broken.length + wrong.length > 0 || (values.round === undefined && struck < wanted) ? 1 : 0);
+
+/** What is known of this sitting, the earlier ones added. */
+function sitting() {
+  const git = ["-C", import.meta.dirname, "rev-parse", "--short", "HEAD"];
+  const commit = execFileSync("git", git, { encoding: "utf8" }).trim();
+  const machine = { cpu: os.cpus()[0]?.model ?? "", cores: os.cpus().length };
+  const seconds = record.seconds + (Date.now() - began) / 1000;
+  return { date: new Date().toISOString(), machine, commit, seconds };
+}
 
 /**
  * One charge and one version for each job that succeeded, versions without a gap, nothing unfinished, and the API's own

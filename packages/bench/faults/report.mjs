@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { nameOf } from "./plan.mjs";
 
 /** @typedef {import("./round.mjs").Outcome} Outcome */
@@ -90,6 +91,25 @@ function rowOf(kind, outcomes) {
     `${every.reduce((sum, job) => sum + job.charges, 0)} for ${every.filter((job) => job.status === "succeeded").length}`,
     outcomes.reduce((sum, one) => sum + one.wrong.length, 0),
   ].map(String);
+}
+
+const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
+
+/**
+ * @param {string} readme
+ * @param {import("./record.mjs").Record} record
+ */
+export function writeReadme(readme, record) {
+  const { machine, commit, date, seed, seconds, outcomes, wrong } = record;
+  const struck = outcomes.filter((one) => one.hit).length;
+  const violations = outcomes.reduce((sum, one) => sum + one.wrong.length, wrong.length);
+  const told =
+    `${machine.cpu}, ${machine.cores} cores, commit ${commit}, ${date}, seed ${seed}: ${struck} faults struck in ` +
+    `${outcomes.length} rounds (${Math.round(seconds / 60)} min), ${violations} violations.`;
+  const text = fs.readFileSync(readme, "utf8");
+  const [before = "", rest = ""] = text.split(begin);
+  const after = rest.split(end)[1] ?? "";
+  fs.writeFileSync(readme, `${before}${begin}\n${told}\n\n${tableOf(outcomes)}\n${end}${after}`);
 }
 
 /** @param {Outcome[]} outcomes */
