@@ -28,6 +28,7 @@ export const columnProfile = z.strictObject({
   distinct: z.int(), // approximate above 10,000
   maxCharacters: z.int(),
   topValues: z.array(z.strictObject({ value: cellPreview, count: z.int() })), // at most 20, for columns that look like labels
+  rarestValues: z.array(z.strictObject({ value: cellPreview, count: z.int() })).optional(), // of such a column, up to five that are not among the top; rarest first
 });
 export type ColumnProfile = z.infer<typeof columnProfile>;
 
@@ -38,6 +39,7 @@ export const datasetProfile = z.strictObject({
   samples: z.array(z.record(z.string(), z.string())), // first 20 rows, cells cut at 2,000 characters
   splitBy: z.enum(["column", "random"]),
   splitRows: z.strictObject({ train: z.int(), validation: z.int(), test: z.int() }),
+  leakedRows: z.int().optional(), // contents that stand in the training split and in another; a random split has none
 });
 export type DatasetProfile = z.infer<typeof datasetProfile>;
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { rowConfig } from "./datasets.ts";
-import { displayName, slug } from "./names.ts";
+import { adapterId, displayName, slug } from "./names.ts";
 
 export const jobStatuses = [
   "queued",
@@ -20,6 +20,8 @@ export const optimizers = ["adamw", "adamw_8bit", "adam", "sgd", "lion"] as cons
 /** DPO and ORPO learn from preferences, SFT from everything else. */
 export const methods = ["sft", "dpo", "orpo"] as const;
 export const quantizations = ["none", "nf4", "int8"] as const;
+/** Checkpoints without a better score after which a job stops; the best one must still be among the 20 that are kept. */
+export const MOST_SCORE_PATIENCE = 10;
 
 /** Defaults are those that spec/ml.md and apps/trainer measured to work on a small base. */
 export const hyperparameters = z.strictObject({
@@ -27,6 +29,8 @@ export const hyperparameters = z.strictObject({
   alpha: z.number().positive().max(1024).nullable().default(null), // null: twice the rank
   dropout: z.number().min(0).max(0.9).default(0),
   useRslora: z.boolean().default(false), // scale by alpha / sqrt(rank) instead of alpha / rank
+  useDora: z.boolean().default(false), // for download and merging: the engine does not serve a magnitude for each output
+  continueFrom: adapterId.nullable().default(null), // the adapter to start from; null: a fresh one
   targetModules: z
     .array(z.enum(loraModules))
     .min(1)
@@ -55,6 +59,10 @@ export const hyperparameters = z.strictObject({
   evaluateEverySteps: z.int().min(0).max(1_000_000).default(0),
   checkpointEverySteps: z.int().min(0).max(1_000_000).default(0),
   scoreRows: z.int().min(0).max(200).default(0), // validation rows that each checkpoint answers; 0: none
+  stopOnScore: z // stops by those answers, with the best checkpoint
+    .strictObject({ patience: z.int().min(1).max(MOST_SCORE_PATIENCE) })
+    .nullable()
+    .default(null),
   seed: z
     .int()
     .min(0)
@@ -62,6 +70,15 @@ export const hyperparameters = z.strictObject({
     .default(42),
 });
 export type Hyperparameters = z.infer<typeof hyperparameters>;
+
+/** Whether the engine answers with such an adapter; one that it does not is for download and merging. */
+export function isServed({
+  hyperparameters: { useDora },
+}: {
+  hyperparameters: Pick<Hyperparameters, "useDora">;
+}): boolean {
+  return !useDora;
+}
 
 /** What a run is made from; stored on the job row and on the adapter version it makes. */
 export const jobConfig = rowConfig.extend({ baseModel: z.string().min(1), hyperparameters });
@@ -99,6 +116,7 @@ export type ExactQuote = {
   maxLength: number;
   seconds: number;
   memoryBytes: number;
+  memoryAvailableBytes: number | null; // on the machine that was asked
 };
 /** Tokens and price are an estimate until `status` is ready, and then exact; a failed one says why in `message`. */
 export type JobQuote = {
@@ -108,7 +126,9 @@ export type JobQuote = {
   status: QuoteStatus;
   exact: ExactQuote | null;
   message: string | null;
+  refusal: Refusal | null; // why a job like this is not taken, though it can be quoted
 };
+export type Refusal = { code: string; message: string; field: string };
 
 export type JobView = {
   id: string;

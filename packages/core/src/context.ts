@@ -15,7 +15,9 @@ export type CoreSettings = {
   upstreams: Record<string, UpstreamSetting>; // by base model; one that is not named has our own engine
   internalSecret: string;
   baseModel: { id: string; path: string };
+  baseAliases: string[]; // models that a configuration from elsewhere may name for it, and be trained on it
   python: string;
+  hubEndpoint: string | null; // the one hub that adapters may be pushed to and pulled from; null: none
   maxUploadBytes: number;
 };
 

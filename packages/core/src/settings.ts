@@ -3,6 +3,13 @@ import { z } from "zod";
 import type { CoreSettings } from "./context.ts";
 import { upstreamsText } from "./serving/upstreams/setting.ts";
 
+/** Nothing leaves this installation for a hub unless one is named. */
+const hubAddress = z.union([z.literal(""), z.url({ protocol: /^https?$/ })]).optional();
+
+const names = z
+  .string()
+  .transform((text) => text.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()])));
+
 /** What every Grove process is told by its environment. Names and defaults live here; an app's `env.ts` passes `process.env` in. */
 const coreEnv = z.object({
   DATABASE_URL: z.url(),
@@ -15,12 +22,15 @@ const coreEnv = z.object({
   GROVE_SERVING_URL: z.url(),
   GROVE_BASE_MODEL: z.string().min(1),
   GROVE_BASE_MODEL_PATH: z.string().min(1),
+  GROVE_BASE_ALIASES: names.default([]), // other models that configurations may name in its place
   GROVE_PYTHON: z.string().min(1).default("python3"),
   GROVE_QUEUE_PREFIX: z
     .string()
     .regex(/^[A-Za-z0-9_-]+$/)
     .default("grove"),
   GROVE_MAX_UPLOAD_BYTES: z.coerce.number().int().positive().default(2_000_000_000),
+  GROVE_HUB_ENDPOINT: hubAddress,
+  HF_ENDPOINT: hubAddress,
   GROVE_UPSTREAMS: upstreamsText.optional(), // absent: our own engine at GROVE_SERVING_URL
 });
 
@@ -46,7 +56,9 @@ export function loadCoreSettings(env: Record<string, string | undefined>): CoreS
     upstreams,
     internalSecret: value.GROVE_INTERNAL_SECRET,
     baseModel: { id: value.GROVE_BASE_MODEL, path: resolve(value.GROVE_BASE_MODEL_PATH) },
+    baseAliases: value.GROVE_BASE_ALIASES,
     python: value.GROVE_PYTHON,
+    hubEndpoint: (value.GROVE_HUB_ENDPOINT || value.HF_ENDPOINT || "").replace(/\/+$/, "") || null,
     maxUploadBytes: value.GROVE_MAX_UPLOAD_BYTES,
   };
 }

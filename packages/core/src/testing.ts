@@ -35,7 +35,9 @@ export async function createTestWorld(settings: Partial<CoreSettings> = {}): Pro
     upstreams: {},
     internalSecret: "0123456789abcdef0123456789abcdef",
     baseModel: { id: "tiny", path: join(folder, "base") },
+    baseAliases: [],
     python: join(import.meta.dirname, "../../../.venv/bin/python"),
+    hubEndpoint: null,
     maxUploadBytes: 50_000_000,
     ...settings,
   });

@@ -6,12 +6,15 @@ import type { OrgCtx } from "../context.ts";
 import { checkRows } from "../datasets/examples.ts";
 import { findReadyDataset } from "../datasets/preview.ts";
 import type { TemplateProblem } from "../datasets/template.ts";
+import { checkMethod } from "./check-method.ts";
+import { findStart } from "./continue-from.ts";
 
 export type JobProblem =
   | "dataset_not_found"
   | "dataset_not_ready"
   | "dataset_too_small"
   | "base_model_not_found"
+  | "adapter_not_found"
   | TemplateProblem;
 
 export const FEWEST_TRAINING_ROWS = 10;
@@ -28,10 +31,13 @@ export async function checkJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
       `The base model "${config.baseModel}" is not installed here. This installation has "${base}".`,
       { field: "config.baseModel" },
     );
-  const template = checkRows(config, datasetProfile.parse(found.value.profile).columns);
+  const profile = datasetProfile.parse(found.value.profile);
+  const template = checkRows(config, profile.columns);
   if (!template.ok) return { ...template, field: `config.${template.field ?? "promptTemplate"}` };
-  const method = checkMethod(config);
+  const method = checkMethod(config, profile);
   if (!method.ok) return method;
+  const start = await findStart(ctx, config);
+  if (!start.ok) return start;
   const enough = checkSize(found.value, config);
   if (!enough.ok) return enough;
   const repository = await ctx.db.repository.findUnique({
@@ -45,24 +51,6 @@ export async function checkJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
     );
   }
   return found;
-}
-
-function checkMethod({ dataKind, hyperparameters }: JobConfig): Result<null, "config_invalid"> {
-  const { method, neftuneAlpha } = hyperparameters;
-  const isPreference = dataKind === "preference";
-  if (isPreference === (method === "sft"))
-    return fail(
-      "config_invalid",
-      isPreference
-        ? "Preferences are learnt with the method dpo or orpo."
-        : `The method ${method} learns from preferences: choose a column with the answers that are not wanted.`,
-      { field: isPreference ? "config.hyperparameters.method" : "config.dataKind" },
-    );
-  if (method !== "sft" && neftuneAlpha > 0)
-    return fail("config_invalid", "NEFTune's noise does not go with preferences: set it to 0.", {
-      field: "config.hyperparameters.neftuneAlpha",
-    });
-  return ok(null);
 }
 
 function checkSize(dataset: Dataset, config: JobConfig): Result<null, "dataset_too_small"> {

@@ -5,6 +5,7 @@ import { isUniqueViolation } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
 import { hashInput } from "./input-hash.ts";
+import { checkMemory } from "./quote-job.ts";
 import type { Tx } from "./status.ts";
 import { type JobRow, jobParts, toJobViews } from "./view.ts";
 
@@ -15,13 +16,15 @@ import { type JobRow, jobParts, toJobViews } from "./view.ts";
 export async function createJob(
   ctx: OrgCtx,
   input: CreateJobInput,
-): Promise<Result<JobView, JobProblem | "idempotency_conflict">> {
+): Promise<Result<JobView, JobProblem | "job_too_large" | "idempotency_conflict">> {
   const { idempotencyKey: _key, ...what } = input;
   const inputHash = hashInput(what);
   const before = await findByKey(ctx, input.idempotencyKey);
   if (before) return sameJob(ctx, before, inputHash);
   const checked = await checkJob(ctx, input);
   if (!checked.ok) return checked;
+  const fits = await checkMemory(ctx, { datasetId: input.datasetId, config: input.config });
+  if (!fits.ok) return fits;
   try {
     const row = await insertJob(ctx.db, ctx.orgId, input, { inputHash, sweepId: null });
     await ctx.queues.send(finetuneRun, { jobId: row.id, attempt: row.attempt });

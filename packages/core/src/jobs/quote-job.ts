@@ -1,13 +1,14 @@
-import { ok, type Result } from "@grove/contracts/errors";
+import { fail, ok, type Result } from "@grove/contracts/errors";
 import {
   type CreateJobInput,
   type JobConfig,
   type JobQuote,
   type QuoteInput,
   quoteStatuses,
+  type Refusal,
 } from "@grove/contracts/jobs";
 import { jobQuote } from "@grove/contracts/messages";
-import { trainerQuote } from "@grove/contracts/trainer";
+import { type TrainerQuote, trainerQuote } from "@grove/contracts/trainer";
 import type { Dataset, Quote } from "@grove/db";
 import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
@@ -19,6 +20,8 @@ import { checkJob, type JobProblem } from "./check-job.ts";
 import { trainingTokens } from "./estimate.ts";
 import { hashInput } from "./input-hash.ts";
 
+type Quoted = TrainerQuote["quote"];
+
 /**
  * What the job will cost, with the prices of the invoice: an estimate by the tokenizer at once, and the trainer's own figures
  * as soon as a worker has them. Ask again while `status` is waiting.
@@ -29,7 +32,7 @@ export async function quoteJob(ctx: OrgCtx, input: CreateJobInput): Promise<Resu
   const estimate = await estimateTokens(ctx, checked.value, input.config);
   if (!estimate.ok) return estimate;
   const row = await askTrainer(ctx, { datasetId: input.datasetId, config: input.config });
-  return ok(toQuote(row, estimate.value));
+  return ok(toQuote(row, estimate.value, input.config));
 }
 
 /** Training tokens by the tokenizer of the base, over the rows or, of very many, an even sample. */
@@ -51,10 +54,45 @@ export async function estimateTokens(
 
 /** Tokens that the trainer quoted for this data set and configuration; null where it was not asked, or not in time. */
 export async function quotedTokens(services: Services, orgId: string, input: QuoteInput): Promise<bigint | null> {
+  const quote = await readyQuote(services, orgId, input);
+  return quote === null ? null : BigInt(quote.tokens);
+}
+
+/** What the trainer found to need more memory than its machine has is not begun; a job that nobody quoted is tried. */
+export async function checkMemory(
+  ctx: OrgCtx,
+  { datasetId, config }: QuoteInput,
+): Promise<Result<null, "job_too_large">> {
+  const quote = await readyQuote(ctx, ctx.orgId, { datasetId, config });
+  const refusal = quote === null ? null : memoryRefusal(quote, config);
+  return refusal === null ? ok(null) : fail("job_too_large", refusal.message, { field: refusal.field });
+}
+
+async function readyQuote(services: Pick<Services, "db">, orgId: string, input: QuoteInput): Promise<Quoted | null> {
   const row = await services.db.quote.findUnique({
     where: { orgId_inputHash: { orgId, inputHash: hashInput(input) }, status: "ready" },
   });
-  return row === null ? null : BigInt(trainerQuote.parse(row.result).quote.tokens);
+  return row === null ? null : trainerQuote.parse(row.result).quote;
+}
+
+function memoryRefusal(quote: Quoted, { hyperparameters: knobs }: JobConfig): Refusal | null {
+  const { memory_bytes: needed, memory_available_bytes: available } = quote;
+  if (available === undefined || needed <= available) return null;
+  const cures = [
+    `lower the batch size (now ${knobs.batchSize})`,
+    `the most tokens a row (now ${quote.max_length})`,
+    ...(knobs.quantization === "none" ? ["train against a quantized base (nf4)"] : []),
+  ];
+  const field = knobs.batchSize > 1 ? "batchSize" : "maxLength";
+  return {
+    code: "job_too_large",
+    message: `This job needs about ${gigabytes(needed)} of memory, and the machine that trains has ${gigabytes(available)} free: ${cures.join(", or ")}.`,
+    field: `config.hyperparameters.${field}`,
+  };
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }
 
 async function askTrainer(ctx: OrgCtx, input: QuoteInput): Promise<Quote> {
@@ -68,7 +106,7 @@ async function askTrainer(ctx: OrgCtx, input: QuoteInput): Promise<Quote> {
 
 const status = z.enum(quoteStatuses);
 
-function toQuote(row: Quote, estimate: number): JobQuote {
+function toQuote(row: Quote, estimate: number, config: JobConfig): JobQuote {
   const exact = row.status === "ready" ? trainerQuote.parse(row.result).quote : null;
   const trainTokens = exact?.tokens ?? estimate;
   return {
@@ -88,6 +126,8 @@ function toQuote(row: Quote, estimate: number): JobQuote {
             maxLength: exact.max_length,
             seconds: exact.seconds,
             memoryBytes: exact.memory_bytes,
+            memoryAvailableBytes: exact.memory_available_bytes ?? null,
           },
+    refusal: exact === null ? null : memoryRefusal(exact, config),
   };
 }

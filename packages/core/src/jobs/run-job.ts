@@ -11,7 +11,9 @@ import { EventLog } from "./event-log.ts";
 import { Heart, type StopReason } from "./heart.ts";
 import { type Finished, finishedBefore, publish } from "./publish.ts";
 import { logKey } from "./read.ts";
+import { watchScores } from "./score-watch.ts";
 import { endCancelled, endFailed, handBack, retryLater } from "./settle.ts";
+import { fetchStart } from "./start-folder.ts";
 import { moveJob } from "./status.ts";
 import type { RunEnd } from "./trainer-process.ts";
 import type { Seat, Trainers } from "./trainers.ts";
@@ -84,9 +86,10 @@ async function attemptJob(services: Services, seat: Seat, job: RunningJob, heart
   heart.check();
   const before = await finishedBefore(services, job.id, folder);
   if (before) return publishJob(services, job, before);
-  await prepareWorkFolder(services, { jobId: job.id, attempt: job.attempt, dataset: job.dataset, config }, folder, () =>
-    heart.check(),
-  );
+  const start = await fetchStart(services, { orgId: job.orgId, config }, folder);
+  if (!start.ok) return { kind: "failed", code: start.code, message: start.message, retry: false };
+  const preparation = { jobId: job.id, attempt: job.attempt, dataset: job.dataset, config, start: start.value };
+  await prepareWorkFolder(services, preparation, folder, () => heart.check());
   heart.check();
   const training = await moveJob(services.db, job.id, { from: ["preparing"], to: "training", attempt: job.attempt });
   if (!training) return { kind: "lost" };
@@ -120,6 +123,7 @@ async function train(services: Services, seat: Seat, job: RunningJob, heart: Hea
       signal: heart.signal,
       onStart: (trainer) => recordTrainer(folder, trainer),
       onPause: (hear) => heart.onPause(hear),
+      onFinish: (hear) => watchScores(services.db, job, hear),
       onEvent,
     });
   } finally {

@@ -6,6 +6,7 @@ import { quoteInput } from "@grove/contracts/jobs";
 import { type TrainerQuote, trainerEvent, trainerQuote } from "@grove/contracts/trainer";
 import type { Quote } from "@grove/db";
 import type { Services } from "../context.ts";
+import { fetchStart } from "./start-folder.ts";
 import { parseJson, quoteFolder, removeWorkFolder, renderSpec } from "./work-folder.ts";
 
 const LONGEST_MS = 10 * 60_000;
@@ -41,7 +42,9 @@ async function ask(services: Services, row: Quote, signal: AbortSignal): Promise
   const folder = quoteFolder(services.settings, row.id);
   try {
     await mkdir(folder.path, { recursive: true });
-    const job = { jobId: row.id, attempt: 1, dataset, config };
+    const start = await fetchStart(services, { orgId: row.orgId, config }, folder);
+    if (!start.ok) return start.message;
+    const job = { jobId: row.id, attempt: 1, dataset, config, start: start.value };
     const spec = await renderSpec(services, job, folder, () => signal.throwIfAborted());
     await writeFile(folder.specFile, JSON.stringify(spec));
     return await runTrainerQuote(services.settings.python, folder.specFile, signal);

@@ -10,13 +10,14 @@ import {
   sweepKnobs,
   sweepRuns,
 } from "@grove/contracts/sweeps";
-import { isUniqueViolation, type Prisma } from "@grove/db";
+import { type Dataset, isUniqueViolation, type Prisma } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
 import { priceTraining } from "../usage/prices.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
+import { findStart } from "./continue-from.ts";
 import { insertJob } from "./create-job.ts";
 import { hashInput } from "./input-hash.ts";
-import { estimateTokens } from "./quote-job.ts";
+import { checkMemory, estimateTokens } from "./quote-job.ts";
 import { jobParts, toJobViews } from "./view.ts";
 
 const sweepParts = { jobs: { include: jobParts, orderBy: { id: "asc" } } } satisfies Prisma.SweepInclude;
@@ -26,12 +27,12 @@ type SweepRow = Prisma.SweepGetPayload<{ include: typeof sweepParts }>;
 export async function createSweep(
   ctx: OrgCtx,
   input: CreateSweepInput,
-): Promise<Result<SweepView, JobProblem | "idempotency_conflict">> {
+): Promise<Result<SweepView, JobProblem | "job_too_large" | "idempotency_conflict">> {
   const { idempotencyKey = null, grid, ...job } = input;
   const inputHash = hashInput({ ...job, grid });
   const before = await findByKey(ctx, idempotencyKey);
   if (before) return sameSweep(ctx, before, inputHash);
-  const checked = await checkJob(ctx, job);
+  const checked = await checkRuns(ctx, input);
   if (!checked.ok) return checked;
   try {
     const sweep = await ctx.db.$transaction(async (tx) => {
@@ -57,9 +58,12 @@ export async function createSweep(
 }
 
 /** What all its runs will cost together, by the tokenizer of the base. */
-export async function quoteSweep(ctx: OrgCtx, input: CreateSweepInput): Promise<Result<SweepQuote, JobProblem>> {
+export async function quoteSweep(
+  ctx: OrgCtx,
+  input: CreateSweepInput,
+): Promise<Result<SweepQuote, JobProblem | "job_too_large">> {
   const { grid, ...job } = input;
-  const checked = await checkJob(ctx, job);
+  const checked = await checkRuns(ctx, input);
   if (!checked.ok) return checked;
   const runs = sweepRuns(input.config.hyperparameters, grid);
   let trainTokens = 0;
@@ -78,6 +82,23 @@ export async function getSweep(ctx: OrgCtx, id: string): Promise<Result<SweepVie
   const row = await ctx.db.sweep.findFirst({ where: { id, orgId: ctx.orgId }, include: sweepParts });
   if (row === null) return fail("sweep_not_found", "There is no such sweep in this organisation.");
   return ok(await toSweepView(ctx, row));
+}
+
+/** A rank that an adapter to go on from does not have, or more memory than there is, is refused before any run is made. */
+async function checkRuns(
+  ctx: OrgCtx,
+  { grid, ...job }: CreateSweepInput,
+): Promise<Result<Dataset, JobProblem | "job_too_large">> {
+  const checked = await checkJob(ctx, job);
+  if (!checked.ok) return checked;
+  for (const { knobs } of sweepRuns(job.config.hyperparameters, grid)) {
+    const config = { ...job.config, hyperparameters: knobs };
+    const start = await findStart(ctx, config);
+    if (!start.ok) return start;
+    const fits = await checkMemory(ctx, { datasetId: job.datasetId, config });
+    if (!fits.ok) return fits;
+  }
+  return checked;
 }
 
 async function findByKey(ctx: OrgCtx, idempotencyKey: string | null): Promise<SweepRow | null> {

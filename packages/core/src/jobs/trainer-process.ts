@@ -13,6 +13,7 @@ export type RunOptions = {
   signal: AbortSignal; // ask it to stop
   onStart: (trainer: { pid: number; specFile: string }) => Promise<void>;
   onPause: (hear: (paused: boolean) => void) => void; // who wants the job to stand still, or to go on
+  onFinish: (hear: (step: number) => void) => () => void; // who ends the job with the checkpoint of a step; call what it returns to be told no more
   onEvent: (event: TrainerEvent) => void;
 };
 export type RunEnd = {
@@ -77,10 +78,12 @@ export class TrainerProcess {
     });
     this.#members.set(options.jobId, member);
     const stop = (): void => this.#stop(member);
+    let unhear = (): void => undefined;
     try {
       if (this.#child.pid !== undefined) await options.onStart({ pid: this.#child.pid, specFile: this.#specFile });
       if (options.specFile !== this.#specFile) await this.#join(options.specFile);
       options.onPause((paused) => this.#tell(paused ? { pause: options.jobId } : { resume: options.jobId }));
+      unhear = options.onFinish((step) => this.#tell({ finish: options.jobId, step }));
       options.signal.addEventListener("abort", stop, { once: true });
       if (options.signal.aborted) stop();
       await Promise.race([over, this.#closed]);
@@ -88,6 +91,7 @@ export class TrainerProcess {
       return { ...end, badLine: this.#badLine, exitCode: this.#child.exitCode, killedBy: this.#child.signalCode };
     } finally {
       options.onPause(() => undefined);
+      unhear();
       options.signal.removeEventListener("abort", stop);
       this.#members.delete(options.jobId);
       if (this.#members.size === 0) this.#destroy();

@@ -37,7 +37,13 @@ export async function removeWorkFolder(folder: WorkFolder): Promise<void> {
   await rm(folder.path, { recursive: true, force: true });
 }
 
-export type Preparation = { jobId: string; attempt: number; dataset: Dataset; config: JobConfig };
+export type Preparation = {
+  jobId: string;
+  attempt: number;
+  dataset: Dataset;
+  config: JobConfig;
+  start: string | null; // the folder of the adapter to go on from
+};
 
 /** Renders the rows and writes the spec. `check` throws where the job is not to go on. */
 export async function prepareWorkFolder(
@@ -111,6 +117,8 @@ function toSpec(
       dropout: knobs.dropout,
       target_modules: [...new Set(knobs.targetModules)],
       use_rslora: knobs.useRslora,
+      use_dora: knobs.useDora,
+      init_adapter: job.start,
     },
     training: {
       epochs: knobs.epochs,
