@@ -67,7 +67,7 @@ def served(base: Path, loras: dict[str, Path], tmp_path_factory: pytest.TempPath
         "GROVE_LOCAL_ADAPTERS": str(next(iter(loras.values())).parent),
     }
     cache = tmp_path_factory.mktemp("served") / "cache"
-    flags = ("--adapter-slots", "2", "--max-concurrent-requests", "24", "--max-total-tokens", "256")
+    flags = ("--adapter-slots", "2", "--max-concurrent-requests", "30", "--max-total-tokens", "256")
     with running_server(base, cache, env, *flags) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield Served(url, state, client)
     gateway.shutdown()

@@ -12,7 +12,8 @@ from typing import Any
 
 from serving.engine.request import EngineAdapter, NewToken, PromptDone, Request, Sampling, TokenMask
 from serving.server.bridge import Bridge
-from serving.server.errors import deadline_passed, draining, generation, overloaded
+from serving.server.errors import deadline_passed, draining, generation
+from serving.server.places import Places
 from serving.server.structured import GrammarMask
 from serving.server.text import StopMatcher, TextCodec, TokenDecoder
 
@@ -99,25 +100,23 @@ class Answer:
 
 
 class Generator:
-    def __init__(self, bridge: Bridge, codec: TextCodec, max_concurrent: int) -> None:
+    def __init__(self, bridge: Bridge, codec: TextCodec, places: Places) -> None:
         self.bridge = bridge
         self.codec = codec
-        self._limit = max_concurrent
-        self.in_flight = 0
+        self._places = places
         self.draining = False
 
+    @property
+    def in_flight(self) -> int:
+        return self._places.taken
+
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
+    async def admitted(self, tenant: str) -> AsyncIterator[None]:
         """A place among the concurrent requests, or at once 429, or 503 while the server shuts down."""
         if self.draining:
             raise draining()
-        if self.in_flight >= self._limit:
-            raise overloaded()
-        self.in_flight += 1
-        try:
+        with self._places.one(tenant):
             yield
-        finally:
-            self.in_flight -= 1
 
     async def stream(self, job: Job, answer: Answer) -> AsyncGenerator[Step, None]:
         """Fills `answer` while it goes; ends after the last token."""

@@ -210,7 +210,7 @@ def _stream_details(call: _Call, answer: Answer) -> dict[str, Any]:
 
 async def _streamed(context: ServerContext, request: Request, body: Fields) -> Source:
     async with (
-        context.generator.admitted(),
+        context.generator.admitted(seen_of(request).tenant),
         aclosing(_events(context, await _validate(context, request, body, True))) as events,
     ):
         async for event in events:
@@ -222,7 +222,7 @@ def _stream_response(context: ServerContext, request: Request, body: Fields) -> 
 
 
 async def _answer(context: ServerContext, request: Request, body: Fields) -> _Answered:
-    async with context.generator.admitted():
+    async with context.generator.admitted(seen_of(request).tenant):
         call = await _validate(context, request, body, False)
         return await unless_gone(request, _complete(context, call))
 

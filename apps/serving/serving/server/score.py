@@ -75,6 +75,6 @@ async def _score(context: ServerContext, request: Request, body: Fields) -> tupl
 
 async def score(request: Request) -> Response:
     context, body = context_of(request), await read_body(request)
-    async with context.generator.admitted():
+    async with context.generator.admitted(seen_of(request).tenant):
         answer, headers = await unless_gone(request, _score(context, request, body))
     return JSONResponse(answer, headers=headers)

@@ -32,6 +32,7 @@ from serving.server.logs import log_request
 from serving.server.metrics import Metrics
 from serving.server.observe import Observer
 from serving.server.params import Limits
+from serving.server.places import Places
 from serving.server.settings import Settings
 from serving.server.structured import Structures
 from serving.server.text import TextCodec
@@ -87,7 +88,7 @@ def build(settings: Settings, tracing: Tracing | None = None) -> tuple[Starlette
         codec=codec,
         template=ChatTemplate.load(settings.model),
         engine=engine,
-        generator=Generator(bridge, codec, settings.max_concurrent_requests),
+        generator=Generator(bridge, codec, Places(settings.max_concurrent_requests, settings.default_tenant is None)),
         registry=registry,
         access=Access(registry, gateway, secret, settings.default_tenant),
         metrics=metrics,

@@ -127,7 +127,7 @@ class _Choice:
 
 async def _stream(chat: _Chat) -> Source:
     call, context, params = chat.call, chat.call.context, chat.call.params
-    async with context.generator.admitted(), adapter_of(call) as loaded:
+    async with context.generator.admitted(call.seen.tenant), adapter_of(call) as loaded:
         prompt = chat.prompt(loaded)
         job, answers = make_job(call, prompt, loaded), new_answers(call, params.n)
         choices = [_Choice(i, answer, HoldBack(params.stop), chat.reader()) for i, answer in enumerate(answers)]
@@ -164,5 +164,5 @@ async def chat_completions(request: Request) -> Response | EventStream:
     chat = await _read(request, await read_body(request))
     if chat.call.params.stream:
         return EventStream(context, chat.call.seen, _stream(chat), openai_body, OPENAI.refusal)
-    async with context.generator.admitted():
+    async with context.generator.admitted(chat.call.seen.tenant):
         return await unless_gone(request, _complete(chat))

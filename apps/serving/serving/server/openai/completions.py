@@ -92,7 +92,7 @@ def _chunk(call: Call, index: int, text: str, finish: str | None, logprobs: Any 
 
 async def _stream(call: Call, prompts: list[Prompt], echo: bool) -> Source:
     params, context = call.params, call.context
-    async with context.generator.admitted(), adapter_of(call) as loaded:
+    async with context.generator.admitted(call.seen.tenant), adapter_of(call) as loaded:
         jobs = [make_job(call, prompt, loaded) for prompt in prompts]
         paired = [(job, answer) for job in jobs for answer in new_answers(call, params.n)]
         holds = [HoldBack(params.stop) for _ in paired]
@@ -124,5 +124,5 @@ async def completions(request: Request) -> Response | EventStream:
     prompts = _prompts(call, body)
     if params.stream:
         return EventStream(context, call.seen, _stream(call, prompts, echo), openai_body, OPENAI.refusal)
-    async with context.generator.admitted():
+    async with context.generator.admitted(call.seen.tenant):
         return await unless_gone(request, _complete(call, prompts, echo))
