@@ -38,7 +38,7 @@ class BaseModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A checked folder: every file it names exists, and its architecture is one we run."""
+    """A checked folder: every file it names exists."""
 
     path: Path
     config: dict[str, Any]
@@ -47,13 +47,19 @@ class BaseModel:
 
 def open_base(path: Path) -> BaseModel:
     """Any Hugging Face folder of the Llama family, used as it is. safetensors only."""
+    base = open_folder(path)
+    if base.config.get("model_type") not in LLAMA_FAMILY:
+        kinds = ", ".join(sorted(LLAMA_FAMILY))
+        raise BaseModelError(f"{path} holds a model of type {base.config.get('model_type')!r}; we run {kinds}.")
+    return base
+
+
+def open_folder(path: Path) -> BaseModel:
+    """A Hugging Face folder of any architecture. safetensors only."""
     for name in ("config.json", "tokenizer.json"):
         if not (path / name).is_file():
             raise BaseModelError(f"{path} is not a base model folder: {name} is missing.")
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") not in LLAMA_FAMILY:
-        kinds = ", ".join(sorted(LLAMA_FAMILY))
-        raise BaseModelError(f"{path} holds a model of type {config.get('model_type')!r}; we run {kinds}.")
     return BaseModel(path, config, _weight_files(path))
 
 
