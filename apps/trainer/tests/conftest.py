@@ -39,6 +39,8 @@ def make_spec(tmp_path: Path, tiny_base: Path) -> MakeSpec:
                 "dropout": 0,
                 "target_modules": ["q_proj", "v_proj", "down_proj"],
                 "use_rslora": False,
+                "use_dora": False,
+                "init_adapter": None,
             },
             "training": {
                 "epochs": 2,

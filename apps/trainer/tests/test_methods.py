@@ -28,6 +28,7 @@ METHODS: list[dict[str, Any]] = [
     {"optimizer": "sgd", "learning_rate": 0.5},
     {"optimizer": "lion", "learning_rate": 0.002},
     {"use_rslora": True},
+    {"use_dora": True, "dropout": 0.1},
     {"neftune_alpha": 5},
 ]
 

@@ -6,21 +6,21 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
 import torch
-import transformers
 from lora_py.peft_files import MODULE_PARENTS
 from lora_py.tiny_base import CONFIG, write_tiny_base
+from peft_oracle import oracle, random_rows, relative, stirred
 from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.errors import TrainerError
 from trainer.frozen import Whole
-from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
-from trainer.lora import Lora, masks, new_lora
+from trainer.layers import HeadLoss, RmsNorm, Rotary, SwiGlu
+from trainer.lora import masks, new_lora
+from trainer.lora_linear import LoraLinear, LoraPart, LoraRows
 from trainer.model import Trained, load_model
-from trainer.packing import Example, pack
+from trainer.packing import pack
 from trainer.spec import AdapterSpec
 
 CPU = torch.device("cpu")
@@ -36,50 +36,6 @@ LLAMA3 = {
 QWEN2 = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}
 QWEN3 = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "head_dim": 16, "tie_word_embeddings": False}
 MISTRAL = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None}
-
-
-def random_rows(count: int, prefix: int, seed: int = 0) -> list[Example]:
-    generator = torch.Generator().manual_seed(seed)
-
-    def tokens(n: int) -> tuple[int, ...]:
-        return tuple(torch.randint(4, 260, (n,), generator=generator).tolist())
-
-    head = tokens(prefix)
-    return [Example(head + tokens(3 + i % 4), (*tokens(1 + i % 3), 1)) for i in range(count)]
-
-
-def stirred(lora: Lora, seed: int) -> Lora:
-    """B away from zero, so that every gradient has something to say."""
-    noise = torch.randn(lora.flat.shape, generator=torch.Generator().manual_seed(seed))
-    lora.restore(lora.flat + 0.1 * noise)
-    return lora
-
-
-def oracle(base: Path, lora: Lora, adapter: AdapterSpec, rows: list[Example]) -> tuple[float, dict[str, Tensor]]:
-    """PEFT's loss and gradients on the rows, padded to one table."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    config = peft.LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(adapter.target_modules))
-    wrapped = peft.get_peft_model(model, config)
-    parameters = dict(wrapped.named_parameters())
-    keys = {}
-    for name, pair in lora.pairs.items():
-        for half, value in zip("AB", pair, strict=True):
-            keys[f"{name}.{half}"] = parameters[f"base_model.model.model.{name}.lora_{half}.default.weight"]
-            keys[f"{name}.{half}"].data.copy_(value)
-    longest = max(row.length for row in rows)
-    ids, labels = torch.zeros(len(rows), longest, dtype=torch.long), torch.full((len(rows), longest), -100)
-    attention = torch.zeros(len(rows), longest, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : row.length] = torch.tensor(row.prompt + row.completion)
-        labels[i, len(row.prompt) : row.length] = torch.tensor(row.completion)
-        attention[i, : row.length] = 1
-    loss = wrapped(input_ids=ids, attention_mask=attention, labels=labels).loss
-    loss.backward()
-    return loss.item(), {key: value.grad for key, value in keys.items() if value.grad is not None}
-
-
-def relative(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-12))
 
 
 @pytest.mark.parametrize("share", [True, False], ids=["shared prefix", "each row alone"])

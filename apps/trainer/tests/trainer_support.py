@@ -20,10 +20,10 @@ from lora_py.tiny_base import write_tiny_base  # noqa: E402
 from trainer.data import read_rows  # noqa: E402 - found through the paths above
 from trainer.encode import encoder  # noqa: E402
 from trainer.events import Event, Finished  # noqa: E402
+from trainer.foreign import load_base  # noqa: E402
 from trainer.job import Job  # noqa: E402
 from trainer.loop import Group  # noqa: E402
 from trainer.lora import new_lora  # noqa: E402
-from trainer.model import Model, load_model  # noqa: E402
 from trainer.spec import parse_spec  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -60,12 +60,12 @@ class Run:
     def __init__(self, raw: dict[str, Any], now: Ticking | None = None) -> None:
         self.spec = parse_spec(raw)
         self.events: list[Event] = []
-        self.model: Model = load_model(self.spec.base_model.path, CPU, torch.float32)
+        self.model = load_base(self.spec.base_model.path, CPU)
         encode = encoder(self.spec.base_model.path, self.model.config, self.spec.prompt_format)
         rows = read_rows(self.spec.train_file, encode, self.spec.training.max_length, 256)
         file = self.spec.validation_file
         validation = None if file is None else read_rows(file, encode, rows.max_length, 256)
-        lora = new_lora(self.spec.adapter, self.model.config, self.spec.training.seed, CPU)
+        lora = new_lora(self.spec.adapter, self.model.config, self.spec.training.seed, CPU, squares=self.model.squares)
         self.job = Job(self.spec, rows, validation, lora, self.events.append, now or Ticking())
         self.job.start("cpu")
 

@@ -36,6 +36,10 @@ class Base(Protocol):
         """The linears that an adapter of these settings touches."""
         ...
 
+    def squares(self, name: str) -> Tensor:
+        """[out], of a linear that `shapes` names: the squared length of each output's weights, which DoRA starts at."""
+        ...
+
     def losses(self, packed: Packed, jobs: Sequence[Trained], check: Callable[[], None] = ...) -> Tensor:
         """Each loss token's share of its job's mean loss. `check` may raise between two layers to stop the step."""
         ...

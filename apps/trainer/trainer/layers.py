@@ -3,91 +3,11 @@ weight is ever formed, and little is kept for the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-
-from trainer.frozen import Frozen
-
-
-@dataclass(frozen=True, slots=True)
-class LoraPart:
-    """One module's share of a fused linear: the output columns it owns."""
-
-    begin: int
-    end: int
-    scaling: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoraRows:
-    """The rows of one job: which they are, its modules in this linear, and its dropout mask."""
-
-    begin: int
-    end: int
-    parts: tuple[LoraPart, ...]
-    keep: Tensor | None  # [rows, in], already divided by the keep probability
-
-    def of(self, x: Tensor) -> Tensor:
-        rows = x[self.begin : self.end]
-        return rows if self.keep is None else rows * self.keep
-
-
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight in the weight's precision, given back in that of x."""
-    return x @ weight if x.dtype == weight.dtype else (x.to(weight.dtype) @ weight).to(x.dtype)
-
-
-class LoraLinear(Function):
-    """x @ weight^T + bias, to which each job's rows add their own scaling * dropped(x) @ A^T @ B^T."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Frozen, bias: Tensor | None, jobs: tuple[LoraRows, ...], *pairs: Tensor
-    ) -> Tensor:
-        y = product(x, weight.dense().t())
-        if bias is not None:
-            y += bias
-        hidden = []
-        for job, own in _each(jobs, pairs):
-            h = job.of(x) @ torch.cat(tuple(own[0::2])).to(x.dtype).t()
-            for part, column, b in zip(job.parts, _columns(own), own[1::2], strict=True):
-                out = y[job.begin : job.end, part.begin : part.end]
-                out.addmm_(h[:, column], b.to(x.dtype).t(), alpha=part.scaling)
-            hidden.append(h)
-        ctx.save_for_backward(x, *hidden, *pairs)
-        ctx.jobs, ctx.weight = jobs, weight
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        jobs: tuple[LoraRows, ...] = ctx.jobs
-        weight: Frozen = ctx.weight
-        x, *rest = ctx.saved_tensors
-        dx = product(dy, weight.dense()) if ctx.needs_input_grad[0] else None
-        grads: list[Tensor | None] = []
-        for (job, own), h in zip(_each(jobs, rest[len(jobs) :]), rest[: len(jobs)], strict=True):
-            columns = _columns(own)
-            dh = torch.empty_like(h)
-            db = []
-            for part, column, b in zip(job.parts, columns, own[1::2], strict=True):
-                dpart = dy[job.begin : job.end, part.begin : part.end]
-                dh[:, column] = (dpart @ b.to(x.dtype)).mul_(part.scaling)
-                db.append((dpart.t() @ h[:, column]).mul_(part.scaling).to(b.dtype))
-            da = (dh.t() @ job.of(x)).to(own[0].dtype)
-            for column, gradient in zip(columns, db, strict=True):
-                grads += [da[column], gradient]
-            if dx is not None:
-                a = torch.cat(tuple(own[0::2])).to(x.dtype)
-                if job.keep is None:
-                    dx[job.begin : job.end].addmm_(dh, a)
-                else:
-                    dx[job.begin : job.end].addcmul_(dh @ a, job.keep)
-        return (dx, None, None, None, *grads)
 
 
 class RmsNorm(Function):
@@ -218,21 +138,3 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:
     out[..., :half].addcmul_(high, sin, value=-1)
     out[..., half:].addcmul_(low, sin)
     return out
-
-
-def _each(jobs: tuple[LoraRows, ...], pairs: Sequence[Tensor]) -> list[tuple[LoraRows, Sequence[Tensor]]]:
-    """Each job with its own A, B, A, B … out of the flat list that autograd needs."""
-    found, at = [], 0
-    for job in jobs:
-        found.append((job, pairs[at : at + 2 * len(job.parts)]))
-        at += 2 * len(job.parts)
-    return found
-
-
-def _columns(own: Sequence[Tensor]) -> list[slice]:
-    """Where each module's rank lies in the job's stacked A."""
-    columns, at = [], 0
-    for a in own[0::2]:
-        columns.append(slice(at, at + a.shape[0]))
-        at += a.shape[0]
-    return columns

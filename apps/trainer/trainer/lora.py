@@ -1,17 +1,18 @@
-"""One job's adapter while it trains: all A and B in one flat tensor, with one flat gradient, so that clipping and the
-optimizer are single vector operations."""
+"""One job's adapter while it trains: all A, B and magnitudes in one flat tensor, with one flat gradient, so that
+clipping and the optimizer are single vector operations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from lora_py.peft_files import Weights, module_shapes, scaling_of
 from torch import Tensor
 
+from trainer.dora import Dora, length
 from trainer.spec import AdapterSpec
 
 INIT_STREAM = 0x1A17  # keeps the seeds of different uses of one job apart
@@ -26,6 +27,12 @@ class Lora:
     pairs: Mapping[str, tuple[Tensor, Tensor]]  # "layers.0.self_attn.q_proj" -> (A, B), views of `flat`
     scaling: float
     dropout: float
+    doras: Mapping[str, Dora] = field(default_factory=dict)  # of every module, or of none
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The base's own names of the linears that it touches."""
+        return tuple(sorted({name.rsplit(".", 1)[1] for name in self.pairs}))
 
     def snapshot(self) -> Tensor:
         return self.flat.detach().clone()
@@ -37,6 +44,9 @@ class Lora:
     def weights(self) -> Weights:
         return {name: (a.detach(), b.detach()) for name, (a, b) in self.pairs.items()}
 
+    def magnitudes(self) -> dict[str, Tensor]:
+        return {name: dora.magnitude.detach() for name, dora in self.doras.items()}
+
 
 def new_lora(
     adapter: AdapterSpec,
@@ -44,11 +54,13 @@ def new_lora(
     seed: int,
     device: torch.device,
     shapes: Mapping[str, tuple[int, int]] | None = None,
+    squares: Callable[[str], Tensor] | None = None,
 ) -> Lora:
     """PEFT's start: A uniform as kaiming_uniform_(a=sqrt(5)) has it, B zero, so training begins at the base model.
-    `shapes`: the linears to adapt; None: those of a base of the Llama family."""
+    `shapes`: the linears to adapt; None: those of a base of the Llama family. `squares`, which DoRA needs: as
+    `Base.squares`."""
     shapes = targeted_shapes(base_config, adapter.target_modules) if shapes is None else shapes
-    size = sum(adapter.rank * (out_size + in_size) for out_size, in_size in shapes.values())
+    size = adapter_size(adapter, shapes)
     generator = generator_for(seed, INIT_STREAM)
     flat = torch.zeros(size)
     at = 0
@@ -67,8 +79,21 @@ def new_lora(
             _leaf(flat, grad, begin, a_shape),
             _leaf(flat, grad, middle, b_shape),
         )
+    doras = {}
+    if adapter.use_dora:
+        assert squares is not None
+        for name, (out_size, _) in shapes.items():
+            doras[name] = Dora(_leaf(flat, grad, at, (out_size,)), squares(name))
+            doras[name].magnitude.data.copy_(length(doras[name].squares))
+            at += out_size
     scaling = scaling_of(adapter.rank, adapter.alpha, adapter.use_rslora)
-    return Lora(flat, grad, pairs, scaling, adapter.dropout)
+    return Lora(flat, grad, pairs, scaling, adapter.dropout, doras)
+
+
+def adapter_size(adapter: AdapterSpec, shapes: Mapping[str, tuple[int, int]]) -> int:
+    """Trained numbers."""
+    size = sum(adapter.rank * (out_size + in_size) for out_size, in_size in shapes.values())
+    return size + (sum(out_size for out_size, _ in shapes.values()) if adapter.use_dora else 0)
 
 
 def targeted_shapes(base_config: Mapping[str, Any], target_modules: Collection[str]) -> dict[str, tuple[int, int]]:
@@ -81,7 +106,7 @@ def no_lora(device: torch.device) -> Lora:
     return Lora(nothing, nothing, {}, 0.0, 0.0)
 
 
-def _leaf(flat: Tensor, grad: Tensor, begin: int, shape: tuple[int, int]) -> Tensor:
+def _leaf(flat: Tensor, grad: Tensor, begin: int, shape: tuple[int, ...]) -> Tensor:
     end = begin + math.prod(shape)
     leaf = flat[begin:end].view(shape).detach().requires_grad_()
     leaf.grad = grad[begin:end].view(shape)  # autograd adds into it in place

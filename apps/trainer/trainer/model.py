@@ -17,8 +17,9 @@ from torch.nn.functional import embedding
 from trainer.attention import attend
 from trainer.errors import TrainerError
 from trainer.frozen import Frozen, Quantized, Whole
-from trainer.layers import HeadLoss, LoraLinear, LoraPart, LoraRows, RmsNorm, Rotary, SwiGlu
+from trainer.layers import HeadLoss, RmsNorm, Rotary, SwiGlu
 from trainer.lora import Lora, Masks, Noise, targeted_shapes
+from trainer.lora_linear import LoraLinear, LoraPart, LoraRows
 from trainer.packing import Packed
 from trainer.rope import rotary_table
 from trainer.spec import AdapterSpec
@@ -79,6 +80,11 @@ class Model:
 
     def shapes(self, adapter: AdapterSpec) -> Mapping[str, tuple[int, int]]:
         return targeted_shapes(self.config, adapter.target_modules)
+
+    def squares(self, name: str) -> Tensor:
+        _, layer, module = name.split(".", 2)
+        linear = next(one for one in self.layers[int(layer)].linears.values() if module in one.columns)
+        return linear.weight.dense()[slice(*linear.columns[module])].float().square().sum(1)
 
     def losses(self, packed: Packed, jobs: Sequence[Trained], check: Callable[[], None] = lambda: None) -> Tensor:
         """Each loss token's share of its job's mean loss. `check` may raise between two layers to stop the step."""
@@ -203,11 +209,8 @@ def _layer(
         else:
             frozen = Quantized(tuple(quantize(weight, quantized) for weight in weights), product_dtype)
         linears[fused] = Linear(frozen, bias, columns)
-    own = {
-        n: get(f"{prefix}self_attn.{n}.weight")
-        for n in ("q_norm", "k_norm")
-        if f"{prefix}self_attn.{n}.weight" in stored
-    }
+    attention = f"{prefix}self_attn."
+    own = {n: get(f"{attention}{n}.weight") for n in ("q_norm", "k_norm") if f"{attention}{n}.weight" in stored}
     return Layer(
         get(f"{prefix}input_layernorm.weight"),
         get(f"{prefix}post_attention_layernorm.weight"),
@@ -225,16 +228,22 @@ def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def adapted(x: Tensor, linear: Linear, layer: int, spans: Sequence[tuple[int, int]], jobs: Sequence[Trained]) -> Tensor:
     """The linear of `x`, to each span of whose rows its job adds its own adapter."""
     rows: list[LoraRows] = []
-    pairs: list[Tensor] = []
+    tensors: list[Tensor] = []
+    dense = linear.weight.dense() if any(job.lora.doras for job in jobs) else None
     for (begin, end), job in zip(spans, jobs, strict=True):
         parts = []
         for module, (first, stop) in linear.columns.items():
-            pair = job.lora.pairs.get(f"layers.{layer}.{module}")
-            if pair is not None:
-                parts.append(LoraPart(first, stop, job.lora.scaling))
-                pairs += pair
+            name = f"layers.{layer}.{module}"
+            if name not in job.lora.pairs:
+                continue
+            (a, b), dora, norm = job.lora.pairs[name], job.lora.doras.get(name), None
+            tensors += (a, b)
+            if dora is not None and dense is not None:
+                norm = dora.norm(dense[first:stop], a, b, job.lora.scaling)
+                tensors.append(dora.magnitude)
+            parts.append(LoraPart(first, stop, job.lora.scaling, norm))
         if parts:
             keep = None if job.masks is None else job.masks.next(end - begin, x.shape[1])
             rows.append(LoraRows(begin, end, tuple(parts), keep))
-    y: Tensor = LoraLinear.apply(x, linear.weight, linear.bias, tuple(rows), *pairs)  # type: ignore[no-untyped-call]
+    y: Tensor = LoraLinear.apply(x, linear.weight, linear.bias, tuple(rows), *tensors)  # type: ignore[no-untyped-call]
     return y

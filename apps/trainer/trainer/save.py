@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from lora_py.base_model import open_base
+from lora_py.base_model import open_folder
 from lora_py.peft_files import CONFIG_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
 
 from trainer.events import Checkpoint, Finished, StoppedBy
@@ -85,12 +85,14 @@ def _write(job: Job, folder: Path, stopped_by: str) -> str:
         rank=spec.adapter.rank,
         alpha=spec.adapter.alpha,
         dropout=spec.adapter.dropout,
-        target_modules=spec.adapter.target_modules,
+        target_modules=job.lora.modules,
         prompt_format=spec.prompt_format,
         base_model=spec.base_model.id,
         use_rslora=spec.adapter.use_rslora,
+        use_dora=spec.adapter.use_dora,
     )
-    return write_adapter(folder, settings, job.lora.weights(), _card(job, stopped_by), _manifest(job, stopped_by))
+    card, manifest = _card(job, stopped_by), _manifest(job, stopped_by)
+    return write_adapter(folder, settings, job.lora.weights(), card, manifest, job.lora.magnitudes())
 
 
 def _manifest(job: Job, stopped_by: str) -> dict[str, object]:
@@ -106,6 +108,7 @@ def _manifest(job: Job, stopped_by: str) -> dict[str, object]:
         "data_sha256": job.train.sha256,
         "max_length": job.train.max_length,
         "adapter": dataclasses.asdict(spec.adapter),
+        "modules": list(job.lora.modules),
         "training": dataclasses.asdict(spec.training),
         "versions": versions(),
         "hardware": hardware(job),
@@ -124,7 +127,7 @@ def hardware(job: Job) -> dict[str, str]:
 def base_sha256(path: Path) -> str:
     """Over the bytes of the base's weight files, in the order of their names."""
     digest = hashlib.sha256()
-    for name in open_base(path).weight_files:
+    for name in open_folder(path).weight_files:
         with name.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -141,7 +144,7 @@ def _card(job: Job, stopped_by: str) -> str:
         rank=spec.adapter.rank,
         alpha=spec.adapter.alpha,
         dropout=spec.adapter.dropout,
-        modules=", ".join(spec.adapter.target_modules),
+        modules=", ".join(job.lora.modules),
         rows=len(job.train.examples),
         data=job.train.sha256,
         steps=position.step,

@@ -18,11 +18,11 @@ from trainer.data import read_rows
 from trainer.encode import encoder
 from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Emit, Failed
+from trainer.foreign import load_base
 from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.loop import Group
 from trainer.lora import new_lora
-from trainer.model import load_model
 from trainer.rows import DataKind
 from trainer.spec import Spec, parse_spec
 
@@ -88,7 +88,7 @@ class Session:
             device = choose_device(spec.device)
             product_dtype = choose_product_dtype(self._precision, device)
             quantized = None if spec.quantization is None else KINDS[spec.quantization.bits]
-            model: Base = load_model(spec.base_model.path, device, torch.float32, product_dtype, self._check, quantized)
+            model = load_base(spec.base_model.path, device, product_dtype, self._check, quantized)
             self._base = (spec, model, device)
             self.group = Group(model, device, self._check)
         first, model, device = self._base
@@ -107,7 +107,8 @@ class Session:
         if spec.validation_file is not None:
             length = rows.max_length
             validation = read_rows(spec.validation_file, encode, length, model.max_length, self._check, rows.kind)
-        lora = new_lora(spec.adapter, model.config, spec.training.seed, device, model.shapes(spec.adapter))
+        shapes = model.shapes(spec.adapter)
+        lora = new_lora(spec.adapter, model.config, spec.training.seed, device, shapes, model.squares)
         return Job(spec, rows, validation, lora, emit, time.monotonic)
 
 

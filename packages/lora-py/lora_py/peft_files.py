@@ -76,6 +76,7 @@ class AdapterSettings:
     prompt_format: PromptFormat
     base_model: str
     use_rslora: bool = False
+    use_dora: bool = False
 
 
 def adapter_sha256(folder: Path) -> str:
@@ -133,8 +134,10 @@ def write_adapter(
     weights: Mapping[str, tuple[Tensor, Tensor]],
     card: str,
     extra: dict[str, Any],
+    magnitudes: Mapping[str, Tensor] | None = None,
 ) -> str:
-    """Writes the folder by one rename and returns its SHA-256. The same input gives the same bytes."""
+    """Writes the folder by one rename and returns its SHA-256. The same input gives the same bytes. `magnitudes`, of
+    DoRA: module -> [out]."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     work.chmod(0o755)
@@ -143,6 +146,9 @@ def write_adapter(
     for name, (a, b) in weights.items():
         tensors[f"base_model.model.model.{name}.lora_A.weight"] = a.detach().to("cpu", torch.float32).contiguous()
         tensors[f"base_model.model.model.{name}.lora_B.weight"] = b.detach().to("cpu", torch.float32).contiguous()
+    for name, magnitude in (magnitudes or {}).items():
+        key = f"base_model.model.model.{name}.lora_magnitude_vector"
+        tensors[key] = magnitude.detach().to("cpu", torch.float32).contiguous()
     try:
         _write(work / CONFIG_FILE, _json(_peft_config(settings)))
         _write(work / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))
@@ -205,7 +211,7 @@ def _peft_config(settings: AdapterSettings) -> dict[str, Any]:
         "lora_dropout": settings.dropout,
         "target_modules": sorted(settings.target_modules),
         "use_rslora": settings.use_rslora,
-        "use_dora": False,
+        "use_dora": settings.use_dora,
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
