@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { DatasetView } from "@grove/contracts/datasets";
+import { type Hyperparameters, jobConfig } from "@grove/contracts/jobs";
 import { createTestDatabase } from "@grove/db/testing";
 import { obliterate } from "@grove/queue";
 import { type CoreSettings, closeServices, createServices, type OrgCtx, type Services } from "./context.ts";
@@ -96,6 +97,27 @@ export async function readyDataset(world: TestWorld, fileName: string, content: 
   const read = await getDataset(world.ctx, uploaded.value.id);
   if (!read.ok || read.value.status !== "ready") throw new Error(JSON.stringify(read));
   return read.value;
+}
+
+/** The rows that a finished job leaves, without its files. */
+export async function finishedVersion(
+  world: TestWorld,
+  about: { datasetId: string; repository: string; hyperparameters: Partial<Hyperparameters> },
+): Promise<void> {
+  const { orgId, db } = world.ctx;
+  const config = jobConfig.parse({
+    baseModel: "tiny",
+    promptTemplate: "{text}",
+    targetColumn: "intent",
+    hyperparameters: about.hyperparameters,
+  });
+  const { datasetId, repository: name } = about;
+  const { id: repositoryId } = await db.repository.create({ data: { orgId, name, baseModel: "tiny" } });
+  const job = await db.job.create({ data: { orgId, datasetId, repositoryId, name, status: "succeeded", config } });
+  const sha256 = createHash("sha256").update(name).digest("hex");
+  await db.adapterVersion.create({
+    data: { orgId, repositoryId, jobId: job.id, version: 1, sha256, bytes: 1, config, trainLoss: 1 },
+  });
 }
 
 /** A trainer that nobody shares. */

@@ -1,6 +1,12 @@
 import type { Hyperparameters } from "@grove/contracts/jobs";
 
-export type LudwigSurroundings = { base: string; columns: string[]; splitBy: "column" | "random"; trainRows: number };
+export type LudwigSurroundings = {
+  base: string;
+  aliases: string[];
+  columns: string[];
+  splitBy: "column" | "random";
+  trainRows: number;
+};
 type Knob = keyof Hyperparameters;
 
 /** What has been read so far, and the key that each part came from, so that a value out of range is reported where it stands. */

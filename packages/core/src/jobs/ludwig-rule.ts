@@ -40,3 +40,11 @@ export function number(knob: keyof Hyperparameters): Take {
     return undefined;
   };
 }
+
+export function flag(knob: keyof Hyperparameters): Take {
+  return (value, draft, path) => {
+    if (typeof value !== "boolean") return `${path.join(".")} must be true or false.`;
+    draft.set(knob, value, path);
+    return undefined;
+  };
+}

@@ -1,3 +1,4 @@
+import { adapterRule } from "./ludwig-adapter.ts";
 import type { LudwigDraft } from "./ludwig-draft.ts";
 import { featureRule } from "./ludwig-features.ts";
 import { ignore, integer, keys, number, only, type Rule, take } from "./ludwig-rule.ts";
@@ -5,18 +6,26 @@ import { trainerRule } from "./ludwig-trainer.ts";
 
 export type { Rule } from "./ludwig-rule.ts";
 
+const noRetrieval = only([null, 0], "a prompt holds the row's own columns and nothing retrieved. Take it out.");
+const noScaling = only([null], "the base stays as it is.");
+
 /** Every key of Ludwig's `model_type: llm` schema (spec/field-guide.md §5c): taken over, allowed at its neutral value, or refused with a reason. */
 export const ludwigRules: Rule = keys({
   model_type: take((value, draft) => {
+    draft.modelType = String(value);
     if (value !== "llm") return `model_type must be llm; Grove trains nothing else.`;
-    draft.modelType = value;
   }),
   base_model: take((value, draft, path) => {
     if (typeof value !== "string" || value === "") return "base_model must be the name of a model.";
-    draft.baseModel = value;
+    const { base, aliases } = draft.surroundings;
+    draft.baseModel = aliases.includes(value) ? base : value;
     draft.from("baseModel", path);
-    if (value !== draft.surroundings.base)
-      return `The base model "${value}" is not installed here. This installation has "${draft.surroundings.base}": write base_model: ${draft.surroundings.base}.`;
+    if (draft.baseModel !== value)
+      draft.note(
+        `base_model ${value} is replaced by ${base}, as this installation is configured (GROVE_BASE_ALIASES).`,
+      );
+    if (draft.baseModel !== base)
+      return `The base model "${value}" is not installed here. This installation has "${base}": write base_model: ${base}, or let GROVE_BASE_ALIASES of the installation name it.`;
   }),
   input_features: { kind: "items", item: featureRule("inputs") },
   output_features: { kind: "items", item: featureRule("outputs") },
@@ -34,7 +43,7 @@ export const ludwigRules: Rule = keys({
       if (value !== null && typeof value !== "string") return "prompt.task must be text.";
       draft.task = value;
     }),
-    retrieval: only([null, { type: null }], "a prompt holds the row's own columns and nothing retrieved. Take it out."),
+    retrieval: keys({ type: noRetrieval, index_name: noRetrieval, model_name: noRetrieval, k: noRetrieval }),
     global_max_sequence_length: take(globalMaxLength), // where the picture of the published template has it
   }),
   preprocessing: keys({
@@ -60,47 +69,7 @@ export const ludwigRules: Rule = keys({
     oversample_minority: only([null], "rows are used as they are."),
     undersample_majority: only([null], "rows are used as they are."),
   }),
-  adapter: keys(
-    {
-      type: take((value, draft) => adapterType(value, draft)),
-      r: take(integer("rank")),
-      alpha: take((value, draft, path) => {
-        if (value !== null && typeof value !== "number") return "adapter.alpha must be a number or null.";
-        draft.set("alpha", value, path);
-      }),
-      dropout: take((value, draft, path) => {
-        if (typeof value !== "number") return "adapter.dropout must be a number.";
-        draft.set("dropout", value, path);
-      }),
-      target_modules: take((value, draft, path) => {
-        if (value === null || value === "all-linear") return;
-        if (!Array.isArray(value)) return "adapter.target_modules must be a list, like [q_proj, v_proj].";
-        draft.set("targetModules", [...new Set(value)], path);
-      }),
-      bias_type: only(["none"], "biases of the base stay as they are."),
-      use_rslora: take((value, draft, path) => {
-        if (typeof value !== "boolean") return "adapter.use_rslora must be true or false.";
-        draft.set("useRslora", value, path);
-      }),
-      use_dora: only([false], "only plain LoRA is trained and served."),
-      loraplus_lr_ratio: only([null], "A and B learn at one rate."),
-      init_lora_weights: only(["default", true, null], "weights start as in PEFT."),
-      pretrained_adapter_weights: only([null], "a job starts from a fresh adapter."),
-      eva_config: only([null], "only plain LoRA is trained."),
-      loftq_config: only([null], "the base is not quantized."),
-      rank_pattern: only([null, {}], "all modules have one rank."),
-      alpha_pattern: only([null, {}], "all modules have one alpha."),
-      layer_replication: only([null], "the base stays as it is."),
-      postprocessor: keys({
-        merge_adapter_into_base_model: only(
-          [false],
-          "adapters are served beside one shared base and never merged into it.",
-        ),
-        progressbar: ignore,
-      }),
-    },
-    { kind: "take", take: (value, draft) => adapterType(value, draft) },
-  ),
+  adapter: adapterRule,
   trainer: trainerRule,
   quantization: keys({
     backend: only(["bitsandbytes"], "the base is quantized as bitsandbytes does it."),
@@ -125,7 +94,7 @@ export const ludwigRules: Rule = keys({
   hyperopt: only([null], "a job trains one configuration."),
   adapters: only([null], "a job trains one adapter: write adapter."),
   model_parameters: keys({
-    rope_scaling: only([null], "the base stays as it is."),
+    rope_scaling: keys({ rope_type: noScaling, factor: noScaling }),
     neftune_noise_alpha: take(number("neftuneAlpha")),
   }),
   backend: take((value, draft) => {
@@ -135,33 +104,6 @@ export const ludwigRules: Rule = keys({
   is_multimodal: only([false, null], "only text is trained."),
   ludwig_version: ignore,
 });
-
-const otherAdapters = [
-  "adalora",
-  "ia3",
-  "vera",
-  "loha",
-  "lokr",
-  "fourierft",
-  "boft",
-  "oft",
-  "c3a",
-  "tinylora",
-  "hra",
-  "waveft",
-  "ln_tuning",
-  "vblora",
-];
-
-function adapterType(value: unknown, draft: LudwigDraft): string | undefined {
-  draft.adapterSeen = true;
-  if (value === "lora") return;
-  if (value === null)
-    return "Without an adapter Ludwig trains the whole base; Grove trains LoRA adapters alone. Write adapter: {type: lora}.";
-  if (typeof value === "string" && otherAdapters.includes(value))
-    return `The adapter type ${value} is not supported here: only lora is trained and served.`;
-  return `adapter.type must be lora, not ${JSON.stringify(value)}.`;
-}
 
 function globalMaxLength(value: unknown, draft: LudwigDraft, path: string[]): string | undefined {
   if (value === null) return;

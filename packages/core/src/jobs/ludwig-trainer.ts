@@ -5,6 +5,8 @@ import { ignore, integer, keys, number, only, type Rule, take } from "./ludwig-r
 const MOST_EPOCHS = 1000;
 const otherTrainers = ["none", "kto", "grpo"];
 
+const ofOtherTrainers = only([], "only the types finetune, dpo and orpo are trained. Take it out.");
+
 export const trainerRule: Rule = keys({
   type: take((value, draft) => {
     draft.trainerSeen = true;
@@ -21,6 +23,10 @@ export const trainerRule: Rule = keys({
   dpo_loss_type: only(["sigmoid"], "the plain loss of DPO is used."),
   dpo_label_smoothing: only([0], "the plain loss of DPO is used."),
   orpo_beta: take(number("beta")),
+  kto_beta: ofOtherTrainers,
+  grpo_beta: ofOtherTrainers,
+  grpo_epsilon: ofOtherTrainers,
+  grpo_num_generations: ofOtherTrainers,
   rejected_column: take((value, draft, path) => {
     if (typeof value !== "string" || value === "") return "trainer.rejected_column must be the name of a column.";
     draft.rejectedColumn = value;
@@ -92,6 +98,14 @@ export const trainerRule: Rule = keys({
       betas: only([[0.9, 0.999]], "Adam's betas are 0.9 and 0.999."),
       eps: only([1e-8], "Adam's epsilon is 1e-8."),
       amsgrad: only([false], "plain AdamW is used."),
+      block_wise: only([true], "eight-bit moments are kept in blocks."),
+      percentile_clipping: only(
+        [100],
+        "gradients are clipped by their global norm: write gradient_clipping.clipglobalnorm.",
+      ),
+      momentum: only([0], "plain SGD is used."),
+      dampening: only([0], "plain SGD is used."),
+      nesterov: only([false], "plain SGD is used."),
     },
     take(optimizer),
   ),
@@ -141,13 +155,13 @@ function batchSize(keep: (draft: LudwigDraft, rows: number | null) => void) {
 }
 
 function optimizer(value: unknown, draft: LudwigDraft, path: string[]): string | undefined {
-  const plain = typeof value === "string" ? value.replace(/^paged_/, "").replace(/_8bit$/, "") : "";
-  const known = optimizers.find((name) => name === plain);
+  const unpaged = typeof value === "string" ? value.replace(/^paged_/, "") : "";
+  const known = optimizers.find((name) => name === unpaged) ?? optimizers.find((name) => `${name}_8bit` === unpaged);
   if (known === undefined)
     return `The optimizer ${JSON.stringify(value)} is not supported here: use ${optimizers.join(", ")}.`;
   if (known !== value)
     draft.note(
-      `optimizer ${String(value)} is run as plain ${known}: an adapter's optimizer state is small enough to keep whole.`,
+      `optimizer ${String(value)} is run as ${known}: an adapter's optimizer state is small enough to stay in memory.`,
     );
   draft.set("optimizer", known, path);
   return undefined;

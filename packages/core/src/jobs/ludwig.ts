@@ -1,11 +1,15 @@
 import { datasetProfile } from "@grove/contracts/datasets";
+import type { Failure } from "@grove/contracts/errors";
 import { jobConfig, type LudwigProblem, type ParsedLudwig, type ParseLudwigInput } from "@grove/contracts/jobs";
 import type { Dataset } from "@grove/db";
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit, type YAMLMap } from "yaml";
-import type { OrgCtx } from "../context.ts";
+import type { CoreSettings, OrgCtx } from "../context.ts";
 import { checkRows } from "../datasets/examples.ts";
 import { columnNames, findReadyDataset } from "../datasets/preview.ts";
 import { closest } from "../datasets/text.ts";
+import { checkMethod } from "./check-method.ts";
+import { findStart } from "./continue-from.ts";
+import { cureOf } from "./ludwig-cure.ts";
 import { LudwigDraft } from "./ludwig-draft.ts";
 import { ludwigRules, type Rule } from "./ludwig-rules.ts";
 
@@ -15,7 +19,11 @@ const MOST_PROBLEMS = 50;
 export async function parseLudwig(ctx: OrgCtx, input: ParseLudwigInput): Promise<ParsedLudwig> {
   const dataset = await findReadyDataset(ctx, input.datasetId);
   if (!dataset.ok) return { ok: false, problems: [{ line: 1, column: 1, key: "", message: dataset.message }] };
-  return new Reader(input.yaml, ctx.settings.baseModel.id, dataset.value).read();
+  const reader = new Reader(input.yaml, ctx.settings, dataset.value);
+  const parsed = reader.read();
+  if (!parsed.ok) return parsed;
+  const start = await findStart(ctx, parsed.config);
+  return start.ok ? parsed : reader.refuse(start);
 }
 
 class Reader {
@@ -25,12 +33,13 @@ class Reader {
   readonly #draft: LudwigDraft;
   readonly #dataset: Dataset;
 
-  constructor(text: string, base: string, dataset: Dataset) {
+  constructor(text: string, { baseModel, baseAliases }: CoreSettings, dataset: Dataset) {
     this.#document = parseDocument(text, { lineCounter: this.#lines, uniqueKeys: true, prettyErrors: false });
     this.#dataset = dataset;
     const profile = datasetProfile.parse(dataset.profile);
     this.#draft = new LudwigDraft({
-      base,
+      base: baseModel.id,
+      aliases: baseAliases,
       columns: columnNames(dataset),
       splitBy: profile.splitBy,
       trainRows: profile.splitRows.train,
@@ -108,16 +117,24 @@ class Reader {
       for (const issue of parsed.error.issues) {
         const field = String(issue.path.at(issue.path[0] === "hyperparameters" ? 1 : 0) ?? "");
         const key = this.#draft.keyOf(field);
-        this.#add(this.#draft.placeOf(key), key, `${key || field}: ${issue.message}`);
+        this.#add(this.#draft.placeOf(key), key, `${key || field} ${cureOf(issue)}`);
       }
       return this.#refused();
     }
-    const checked = checkRows(parsed.data, datasetProfile.parse(this.#dataset.profile).columns);
-    if (!checked.ok) {
-      const key = this.#draft.keyOf(checked.field ?? "promptTemplate") || this.#draft.keyOf("method");
-      return this.#refusedWith(this.#draft.placeOf(key), key, checked.message);
-    }
+    const profile = datasetProfile.parse(this.#dataset.profile);
+    const rows = checkRows(parsed.data, profile.columns);
+    const checked = rows.ok ? checkMethod(parsed.data, profile) : rows;
+    if (!checked.ok) return this.refuse(checked);
     return { ok: true, config: parsed.data, notes: this.#draft.notes() };
+  }
+
+  /** What a check of the whole configuration found, at the key that the field came from. */
+  refuse({ field, message }: Failure): ParsedLudwig {
+    const key =
+      this.#draft.keyOf(field?.split(".").at(-1) ?? "promptTemplate") ||
+      this.#draft.keyOf("continueFrom") ||
+      this.#draft.keyOf("method");
+    return this.#refusedWith(this.#draft.placeOf(key), key, message);
   }
 
   #addUnknown(offset: number, path: string[], known: string[]): void {
