@@ -1,7 +1,7 @@
 import type { ColumnProfile } from "@grove/contracts/datasets";
 
 const EXACT_DISTINCT = 10_000;
-const LABELS = { values: 200, characters: 200, shown: 20 };
+const LABELS = { values: 200, characters: 200, shown: 20, rarest: 5 };
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 const BOOLEAN = /^(?:true|false)$/i;
 
@@ -44,7 +44,7 @@ export class ColumnStats {
       empty: this.#empty,
       distinct,
       maxCharacters: this.#maxCharacters,
-      topValues: this.#topValues(),
+      ...this.#labels(),
     };
   }
 
@@ -67,11 +67,17 @@ export class ColumnStats {
   }
 
   /** Only where values repeat: a column of texts has no top values. */
-  #topValues(): ColumnProfile["topValues"] {
-    if (!this.#counting || this.#counts.size > LABELS.values || this.#counts.size * 2 > this.#seen) return [];
+  #labels(): Pick<ColumnProfile, "topValues" | "rarestValues"> {
+    if (!this.#counting || this.#counts.size > LABELS.values || this.#counts.size * 2 > this.#seen)
+      return { topValues: [] };
     const known: { value: string; count: number }[] = [];
     for (const { value, count } of this.#counts.values()) if (value !== null) known.push({ value, count });
-    return known.sort((a, b) => b.count - a.count || (a.value < b.value ? -1 : 1)).slice(0, LABELS.shown);
+    known.sort((a, b) => b.count - a.count || (a.value < b.value ? -1 : 1));
+    const rest = known.slice(LABELS.shown);
+    return {
+      topValues: known.slice(0, LABELS.shown),
+      ...(rest.length === 0 ? {} : { rarestValues: rest.slice(-LABELS.rarest).reverse() }),
+    };
   }
 }
 

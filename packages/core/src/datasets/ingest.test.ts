@@ -106,6 +106,28 @@ test("duplicates are counted and fall on one side; the seeded split repeats and 
   expect(profile?.columns[0]).toMatchObject({ distinct: 2000, topValues: [] });
 });
 
+test("the same content in training and held-out rows is told, and is a duplicate whatever its split says", async () => {
+  const row = (text: string, split: string) => `${JSON.stringify({ text, split })}\n`;
+  const dataset = await ingested(
+    "leak.jsonl",
+    row("a", "train") + row("a", "train") + row("b", "train") + row("c", "validation"),
+    row("a", "test") + row("a", "validation") + row("b", "test") + row("d", "test"),
+  );
+  expect(dataset.profile).toMatchObject({ splitBy: "column", duplicateRows: 4, leakedRows: 2 });
+  const other = await ingested("other.jsonl", row("a", "left") + row("a", "right") + row("a", "left"));
+  expect(other.profile).toMatchObject({ splitBy: "random", duplicateRows: 1, leakedRows: 0 });
+});
+
+test("of many labels the twenty most frequent are kept, and the five rarest", async () => {
+  const lines = Array.from({ length: 30 }, (_, i) => `${JSON.stringify({ label: `class ${i}` })}\n`.repeat(3 + i));
+  const dataset = await ingested("labels.jsonl", lines.join(""));
+  const label = dataset.profile?.columns[0];
+  expect(label).toMatchObject({ distinct: 30, topValues: expect.arrayContaining([{ value: "class 10", count: 13 }]) });
+  expect(label?.topValues).toHaveLength(20);
+  expect(label?.topValues[0]).toEqual({ value: "class 29", count: 32 });
+  expect(label?.rarestValues).toEqual([0, 1, 2, 3, 4].map((i) => ({ value: `class ${i}`, count: 3 + i })));
+});
+
 test("distinct values above 10,000 are estimated within 5 %", async () => {
   const lines = Array.from({ length: 60_000 }, (_, i) => `row ${i % 30_000}\n`);
   const dataset = await ingested("big.csv", "text\n", lines.join(""));

@@ -1,7 +1,7 @@
 import { type DatasetFormat, type DatasetProfile, datasetProfile, type Split } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { ColumnStats } from "./column-stats.ts";
-import { HashSet53, hash53, hashRow } from "./hash.ts";
+import { HashMarks53, hash53, hashRow } from "./hash.ts";
 import { namedSplit, noRows, randomSplit, splitColumn } from "./split.ts";
 import { readTable, type TableProblem, type TableRow } from "./table.ts";
 import { cut } from "./text.ts";
@@ -9,6 +9,10 @@ import { cut } from "./text.ts";
 const SAMPLES = 20;
 const SAMPLE_CHARACTERS = 2_000;
 const SAMPLE_BUDGET = 2_000_000; // characters over all samples, for files of hundreds of wide columns
+const OF_ANY = 4;
+const OF_TRAINING = 1;
+const HELD_OUT = 2;
+const LEAKED = OF_TRAINING | HELD_OUT;
 const MAX_ROWS = 20_000_000; // bounds the memory that finding duplicates takes
 
 /** One pass over the file: every row is checked, nothing is kept but counts. */
@@ -38,12 +42,13 @@ class Profiler {
   readonly #seed: number;
   readonly #stats: ColumnStats[] = [];
   readonly #samples: string[][] = [];
-  readonly #seen = new HashSet53();
+  readonly #seen = new HashMarks53();
   readonly #random = noRows();
   readonly #named = noRows();
   #unnamed: { line: number; cell: string } | null = null;
   #rows = 0;
   #duplicates = 0;
+  #leaked = 0;
 
   constructor(columns: string[], seed: number) {
     this.#columns = columns;
@@ -86,6 +91,7 @@ class Profiler {
         samples: this.#cutSamples(),
         splitBy: byColumn ? "column" : "random",
         splitRows: byColumn ? this.#named : this.#random,
+        leakedRows: this.#leaked,
       }),
     );
   }
@@ -95,11 +101,21 @@ class Profiler {
     row.cells.forEach((cell, i) => {
       this.#stats[i]?.add(cell, hashes[i] ?? 0);
     });
-    if (!this.#seen.add(hashRow(row.cells, hashes))) this.#duplicates++;
+    this.#countContent(row, hashes, split);
     if (this.#samples.length < SAMPLES) this.#samples.push(row.cells.map((cell) => cut(cell, SAMPLE_CHARACTERS)));
     this.#random[splitOf(row, hashes, { seed: this.#seed })]++;
     this.#countNamed(row, split);
     this.#rows++;
+  }
+
+  /** The same content in training and held-out rows flatters every score; a random split keeps it on one side. */
+  #countContent(row: TableRow, hashes: number[], column: number): void {
+    const name = namedSplit(row.cells[column] ?? "");
+    const content = name === null ? row.cells : row.cells.map((cell, i) => (i === column ? "" : cell));
+    const mark = name === null ? OF_ANY : name === "train" ? OF_TRAINING : HELD_OUT;
+    const before = this.#seen.add(hashRow(content, hashes), mark);
+    if (before !== 0) this.#duplicates++;
+    if (before !== LEAKED && (before | mark) === LEAKED) this.#leaked++;
   }
 
   #countNamed(row: TableRow, column: number): void {
