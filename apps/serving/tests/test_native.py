@@ -100,9 +100,10 @@ def test_L4_prompt_over_the_context(served: Served) -> None:
     ],
 )
 def test_unreadable_bodies_get_plain_text(served: Served, content: str, kind: str, status: int) -> None:
-    response = served.http.post("/generate", content=content, headers={"content-type": kind})
-    assert response.status_code == status
-    assert response.headers["content-type"].startswith("text/plain")
+    for path in ("/generate", "/generate_stream"):
+        response = served.http.post(path, content=content, headers={"content-type": kind})
+        assert response.status_code == status, path
+        assert response.headers["content-type"].startswith("text/plain")
 
 
 HOSTILE = ["../../etc/passwd", "/etc/passwd", "a/../b/1", "all-4", "all-4/0", "ALL-4/1", "a\x00/1", "https://x/y/1"]
@@ -206,6 +207,19 @@ def test_L12_private_adapter_is_refused_to_another_tenant(served: Served) -> Non
     assert served.generate(adapter_id="all-4/1", token="pb_b").status_code == 424
     assert served.generate(adapter_id="all-4/1", token="pb_unknown").status_code == 424
     assert served.generate(adapter_id="all-4/1", token=None).status_code == 424
+
+
+def test_L12_the_token_may_come_in_the_body_as_loraxs_clients_send_it(served: Served) -> None:
+    def ask(header: str | None, body: str) -> int:
+        return served.generate(adapter_id="all-4/1", adapter_source="pbase", token=header, api_token=body).status_code
+
+    assert ask(None, "pb_a") == 200
+    assert ask(None, "pb_b") == ask(None, "pb_unknown") == 424
+    assert (ask("pb_a", "pb_b"), ask("pb_b", "pb_a")) == (200, 424), "the header's goes first"
+    body = {"model": "all-4/1", "prompt": "hello", "max_tokens": 2, "api_token": "pb_a"}
+    assert served.http.post("/v1/completions", json=body).status_code == 200
+    score = {"inputs": "x", "continuations": ["y"], "parameters": {"adapter_id": "all-4/1", "api_token": "pb_a"}}
+    assert served.http.post("/score", json=score).status_code == 200
 
 
 def test_L13_replaced_version_serves_its_new_weights(served: Served, loras: dict) -> None:

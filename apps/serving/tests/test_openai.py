@@ -120,6 +120,18 @@ def test_n_logprobs_and_seed(client: openai.OpenAI) -> None:
     assert all(len(item.top_logprobs) == 2 and item.logprob <= 0 for item in logprobs.content)
 
 
+def test_logprobs_tell_the_bytes_of_tokens_that_are_parts_of_characters(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="tiny", messages=HELLO, max_tokens=60, temperature=1.5, seed=1, logprobs=True, top_logprobs=1
+    ).choices[0]
+    assert answer.logprobs is not None and answer.logprobs.content is not None and answer.message.content is not None
+    assert "\N{REPLACEMENT CHARACTER}" in answer.message.content
+    told = [bytes(item.bytes or ()) for item in answer.logprobs.content]
+    assert any(byte >= 0x80 for piece in told for byte in piece)
+    assert b"".join(told).decode(errors="replace") == answer.message.content
+    assert all(len(top.bytes or ()) == 1 for item in answer.logprobs.content for top in item.top_logprobs)
+
+
 def test_completions_take_lists_and_tokens(served: Served, client: openai.OpenAI) -> None:
     ids = [p["id"] for p in served.http.post("/tokenize", json={"inputs": "hello"}).json()]
     both = client.completions.create(model="", prompt=["hello", "world"], max_tokens=4, temperature=0, echo=True)
@@ -138,6 +150,16 @@ def test_errors_have_their_classes_and_texts(served: Served, client: openai.Open
         client.chat.completions.create(model="", messages=[])
     with pytest.raises(openai.NotFoundError, match="nothing-here"):
         list(client.chat.completions.create(model="nothing-here/1", messages=HELLO, stream=True))
+
+
+def test_unknown_paths_and_methods_are_told_as_openai_does(served: Served, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="POST /v1/nowhere") as missing:
+        client.post("/nowhere", body={}, cast_to=object)
+    assert missing.value.code == "unknown_url"
+    wrong = served.http.get("/v1/completions")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.json()["error"]["type"] == "invalid_request_error"
+    assert served.http.get("/nowhere").text == "Not Found"
 
 
 def test_embeddings_are_refused_as_a_causal_base_of_lorax_does(served: Served, client: openai.OpenAI) -> None:

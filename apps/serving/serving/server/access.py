@@ -34,6 +34,13 @@ class Caller:
     trusted: bool  # knows the internal secret: the gateway
     authorization: str | None
     vouched: bool = False  # its word on priority counts
+    api_token: str | None = None  # of the body, as LoRAX's clients send it: used where there is no header
+
+
+def _by_token(authorization: str | None) -> Caller:
+    """Fairness is by tenant; callers who did not come by the gateway are told apart by their token's digest."""
+    digest = hashlib.sha256(authorization.encode()).hexdigest()[:12] if authorization else ""
+    return Caller(f"token-{digest}" if digest else "", False, authorization)
 
 
 class Access:
@@ -55,9 +62,7 @@ class Access:
                 return Caller(headers.get("x-grove-tenant", ""), True, authorization, True)
         if self._default_tenant is not None:
             return Caller(self._default_tenant, False, authorization, True)
-        # Fairness is by tenant; callers who did not come by the gateway are told apart by their token's digest.
-        digest = hashlib.sha256(authorization.encode()).hexdigest()[:12] if authorization else ""
-        return Caller(f"token-{digest}" if digest else "", False, authorization)
+        return _by_token(authorization)
 
     async def resolve(
         self, caller: Caller, ids: tuple[str, ...], source: str | None, internal: str | None
@@ -97,6 +102,8 @@ class Access:
     async def _ask(self, caller: Caller, adapter_id: str) -> AdapterRef:
         if self._gateway is None:
             raise AdapterFailure(f"adapter {adapter_id} can't be resolved: this server has no GROVE_GATEWAY_URL")
+        if caller.authorization is None and caller.api_token:
+            caller = _by_token(f"Bearer {caller.api_token}")
         if caller.authorization is not None and not caller.trusted:
             ref = await self._resolve(adapter_id, caller.authorization, None)
             self._tenant_of[caller.tenant] = (ref.tenant, time.monotonic())
@@ -106,7 +113,9 @@ class Access:
             return ref
         tenant = caller.tenant if caller.trusted and caller.tenant else self._default_tenant
         if tenant is None:
-            raise AdapterFailure(f"not authorized to use adapter {adapter_id}: send an Authorization header")
+            raise AdapterFailure(
+                f"not authorized to use adapter {adapter_id}: send an Authorization header or `api_token`"
+            )
         return await self._resolve(adapter_id, None, tenant)
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route
@@ -10,7 +11,7 @@ from starlette.routing import Mount, Route
 from serving.server import adapter_routes, docs, info, native, score, unsupported
 from serving.server.context import ServerContext
 from serving.server.openai import chat, completions, models
-from serving.server.shapes import LORAX, OPENAI, Endpoint, Shape, guarded
+from serving.server.shapes import LORAX, OPENAI, Endpoint, Shape, guarded, no_route
 
 
 def _post(shape: Shape, path: str, endpoint: Endpoint, counted: bool = True) -> Route:
@@ -49,6 +50,6 @@ def make_app(context: ServerContext) -> Starlette:
     cors = Middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["content-type"]
     )
-    app = Starlette(routes=routes, middleware=[cors])
+    app = Starlette(routes=routes, middleware=[cors], exception_handlers={HTTPException: no_route})
     app.state.context = context
     return app

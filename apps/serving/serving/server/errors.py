@@ -82,6 +82,7 @@ _OPENAI_TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    405: "invalid_request_error",
     422: "invalid_request_error",
     424: "invalid_request_error",
     429: "rate_limit_error",

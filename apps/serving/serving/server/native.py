@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -18,6 +18,7 @@ from serving.server.generate import Answer, Job, Prompt, Step, seeded_answers
 from serving.server.hints import Hints
 from serving.server.observe import Observation, asked_of, seen_of
 from serving.server.params import GenerateParams, read_params
+from serving.server.shapes import LORAX
 from serving.server.sse import Done, EventStream, Head, Source
 from serving.server.structured import MakeMask
 
@@ -40,6 +41,7 @@ async def _validate(context: ServerContext, request: Request, body: Fields, stre
     seen, (caller, hints) = seen_of(request), context.counted_caller(request)
     text = body.required_text("inputs")
     params = read_params(body.object("parameters"), context.limits, stream)
+    caller = replace(caller, api_token=params.api_token)
     if params.apply_chat_template:
         prompt = context.chat_prompt([{"role": "user", "content": text}], params.truncate)
     else:
@@ -218,7 +220,7 @@ async def _streamed(context: ServerContext, request: Request, body: Fields) -> S
 
 
 def _stream_response(context: ServerContext, request: Request, body: Fields) -> EventStream:
-    return EventStream(context, seen_of(request), _streamed(context, request, body), lorax_body)
+    return EventStream(context, seen_of(request), _streamed(context, request, body), lorax_body, LORAX.unreadable)
 
 
 async def _answer(context: ServerContext, request: Request, body: Fields) -> _Answered:

@@ -61,6 +61,7 @@ def _sampling() -> dict[str, Schema]:
         "watermark": FLAG,
         "ignore_eos_token": FLAG,
         "adapter_source": _maybe(STRING, "grove, pbase, local, s3 or hub"),
+        "api_token": _maybe(STRING, "whose adapter it is, where there is no Authorization header"),
         "response_format": _maybe(FORMAT, "JSON that follows `schema`, or text that matches a regular expression"),
     }
 
@@ -69,7 +70,6 @@ def _generate(limits: Limits) -> dict[str, Schema]:
     parameters = record(
         **_sampling(),
         adapter_id=_maybe(STRING, "repository/version; without it the base model answers"),
-        api_token=_maybe(STRING),
         merged_adapters=_maybe(ref("MergedAdapters")),
         best_of=_maybe(_whole(1, limits.max_best_of)),
         do_sample=FLAG,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from lora_py.prompts import encode_completion, needs_space
@@ -47,6 +48,7 @@ async def _score(context: ServerContext, request: Request, body: Fields) -> tupl
     spaced = needs_space(text, "chat" if parameters.flag("apply_chat_template") else "raw")
     continuations = _continuations(context, body, len(prompt.ids), spaced)
     adapter_id, source = parameters.text("adapter_id"), parameters.text("adapter_source")
+    caller = replace(caller, api_token=parameters.text("api_token"))
     seen.prompt_tokens, seen.validated = len(prompt.ids), now()
     ids = (adapter_id,) if adapter_id else ()
     async with context.adapters(request, caller, ids, source, hints.deadline) as loaded:

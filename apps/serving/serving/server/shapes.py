@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
@@ -40,6 +41,17 @@ LORAX = Shape(
     lambda error: PlainTextResponse(error.message, status_code=error.status),
 )
 OPENAI = Shape(openai_status, openai_body, _openai_unreadable)
+
+
+async def no_route(request: Request, error: Exception) -> Response:
+    """A path or a method that there is not: OpenAI's clients read its error's shape, LoRAX answers in plain text."""
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith("/v1/"):
+        return PlainTextResponse(error.detail, status_code=error.status_code, headers=error.headers)
+    message = f"{error.detail}: {request.method} {request.url.path[:200]}"
+    refused = OPENAI.refusal(ApiError(error.status_code, "unknown_url", message))
+    refused.headers.update(error.headers or {})
+    return refused
 
 
 async def _answer(shape: Shape, endpoint: Endpoint, request: Request) -> tuple[ASGIApp, str | None]:

@@ -46,7 +46,8 @@ def data_line(item: dict[str, Any] | str) -> bytes:
 
 class EventStream:
     """LoRAX answers every stream with HTTP 200 and tells what goes wrong by an event of the error's shape. With
-    `refusal`, as OpenAI does, a request that fails before its first event has its own status instead."""
+    `refusal`, as OpenAI does, a request that fails before its first event has its own status instead. A body that can't
+    be read has its own in both."""
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class EventStream:
         seen: Observation,
         source: Source,
         error_body: Callable[[ApiError], dict[str, Any]],
+        unreadable: Callable[[BodyError], Response],
         refusal: Callable[[ApiError], Response] | None = None,
     ) -> None:
         self._context = context
         self._seen = seen
         self._source = source
         self._error_body = error_body
+        self._unreadable = unreadable
         self._refusal = refusal
         seen.stream = True
 
@@ -101,24 +104,28 @@ class EventStream:
                         self._end(200, None)
                     else:
                         await writer.write(data_line(item))
+            except BodyError as error:  # bodies are read before the first event
+                self._end(error.status, "bad_request")
+                await self._answer(self._unreadable(error), scope, receive, send)
+                return
             except Exception as error:
                 refused = _as_api_error(error)
                 self._end(refused.status, refused.kind)
                 if self._refusal is not None and not writer.begun:
-                    response = self._refusal(refused)
-                    response.headers["x-request-id"] = self._seen.id
-                    await response(scope, receive, send)
+                    await self._answer(self._refusal(refused), scope, receive, send)
                     return
                 await writer.begin({})
                 await writer.write(data_line(self._error_body(refused)))
         await writer.write(b"", more=False)
 
+    async def _answer(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        response.headers["x-request-id"] = self._seen.id
+        await response(scope, receive, send)
+
 
 def _as_api_error(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, BodyError):
-        return ApiError(error.status, "validation", f"Input validation error: {error.message}", error.field)
     log.error("stream failed", exc_info=error)
     return ApiError(500, "internal", "internal error; the server's log has the reason")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +12,22 @@ from lora_py.prompts import load_tokenizer
 from tokenizers import Tokenizer
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
+_ONE_BYTE = re.compile("<0x[0-9A-F]{2}>")
+# Byte-level tokenizers write each byte as a character that can be seen: most as themselves, the others from U+0100 on.
+_SEEN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_BYTE_OF = {chr(byte): byte for byte in _SEEN} | {
+    chr(0x100 + index): byte for index, byte in enumerate(sorted({*range(0x100)} - {*_SEEN}))
+}
 
 
 class TextCodec:
     def __init__(self, folder: Path) -> None:
         self.tokenizer: Tokenizer = load_tokenizer(folder)
-        added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens", [])
+        told = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        added = told.get("added_tokens", [])
         self.special_ids = frozenset(int(token["id"]) for token in added if token.get("special"))
-
+        self._added_ids = frozenset(int(token["id"]) for token in added)
+        self._in_bytes = '"ByteLevel"' in json.dumps(told.get("decoder"))
         self._longest = max(map(len, self.tokenizer.get_vocab()))
 
     def most_chars(self, tokens: int) -> int:
@@ -33,6 +42,17 @@ class TextCodec:
 
     def token_text(self, token: int) -> str:
         return self.decode([token], skip_special=False)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Its own bytes, also where they are a part of a character only."""
+        piece = self.tokenizer.id_to_token(token) or ""
+        if token in self._added_ids:
+            return piece.encode()
+        if self._in_bytes:
+            return bytes(_BYTE_OF[char] for char in piece)
+        if _ONE_BYTE.fullmatch(piece):  # SentencePiece writes what it has no token for as <0xF0><0x9F>…
+            return bytes([int(piece[1:-1], 16)])
+        return piece.replace("\u2581", " ").encode()
 
     def pieces(self, text: str, special: bool = True) -> list[tuple[int, str, int, int]]:
         encoding = self.tokenizer.encode(text, add_special_tokens=special)

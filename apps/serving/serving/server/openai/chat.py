@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 
 from serving.adapters.registry import Loaded
 from serving.server.context import ServerContext, context_of, unless_gone
-from serving.server.errors import openai_body
 from serving.server.fields import Fields, read_body
 from serving.server.generate import Answer, Prompt, Step
 from serving.server.native import identity_headers
@@ -24,6 +23,7 @@ from serving.server.openai.run import (
     body_of,
     chat_logprobs,
     chunk_of,
+    event_stream,
     finish_reason,
     interleaved,
     make_job,
@@ -36,7 +36,6 @@ from serving.server.openai.stops import HoldBack, trimmed
 from serving.server.openai.tool_prompt import as_plain, for_template
 from serving.server.openai.tool_reader import Delta, ForcedReader, FreeReader, PlainReader, Reader, message_of
 from serving.server.openai.tools import Tags, ToolPlan, call_grammar, read_tools, tool_error
-from serving.server.shapes import OPENAI
 from serving.server.sse import EventStream, Head, Source
 
 CHUNK = "chat.completion.chunk"
@@ -163,6 +162,6 @@ async def chat_completions(request: Request) -> Response | EventStream:
     context = context_of(request)
     chat = await _read(request, await read_body(request))
     if chat.call.params.stream:
-        return EventStream(context, chat.call.seen, _stream(chat), openai_body, OPENAI.refusal)
+        return event_stream(chat.call, _stream(chat))
     async with context.generator.admitted(chat.call.seen.tenant):
         return await unless_gone(request, _complete(chat))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving.server.context import context_of, unless_gone
-from serving.server.errors import openai_body, validation
+from serving.server.errors import validation
 from serving.server.fields import Fields, read_body
 from serving.server.generate import Answer, Prompt, together
 from serving.server.native import identity_headers
@@ -20,6 +20,7 @@ from serving.server.openai.run import (
     body_of,
     chunk_of,
     completion_logprobs,
+    event_stream,
     finish_reason,
     interleaved,
     make_job,
@@ -29,7 +30,6 @@ from serving.server.openai.run import (
     usage,
 )
 from serving.server.openai.stops import HoldBack, trimmed
-from serving.server.shapes import OPENAI
 from serving.server.sse import EventStream, Head, Source
 
 KIND = "text_completion"
@@ -123,6 +123,6 @@ async def completions(request: Request) -> Response | EventStream:
     call = await new_call(request, params, "cmpl")
     prompts = _prompts(call, body)
     if params.stream:
-        return EventStream(context, call.seen, _stream(call, prompts, echo), openai_body, OPENAI.refusal)
+        return event_stream(call, _stream(call, prompts, echo))
     async with context.generator.admitted(call.seen.tenant):
         return await unless_gone(request, _complete(call, prompts, echo))

@@ -25,6 +25,7 @@ UNSUPPORTED = {
 class OpenAiParams:
     model: str
     adapter_source: str | None
+    api_token: str | None
     sampling: Sampling
     seed: int | None
     n: int
@@ -95,6 +96,7 @@ def read_openai_params(fields: Fields, limits: Limits) -> OpenAiParams:
     return OpenAiParams(
         model=fields.text("model") or "",
         adapter_source=fields.text("adapter_source"),
+        api_token=fields.text("api_token"),
         sampling=read_sampling(fields, True, used_seed),
         seed=used_seed,
         n=n,

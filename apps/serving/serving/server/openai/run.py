@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -15,12 +15,13 @@ from starlette.requests import Request
 from serving.adapters.registry import Loaded
 from serving.server.access import Caller
 from serving.server.context import ServerContext, context_of, now
-from serving.server.errors import ApiError
+from serving.server.errors import ApiError, openai_body
 from serving.server.generate import Answer, Job, Prompt, Step, seeded_answers, together
 from serving.server.hints import Hints
 from serving.server.observe import Observation, asked_of, seen_of
 from serving.server.openai.params import OpenAiParams
-from serving.server.sse import Done, Item
+from serving.server.shapes import OPENAI
+from serving.server.sse import Done, EventStream, Item, Source
 from serving.server.structured import MakeMask
 
 
@@ -45,6 +46,7 @@ async def new_call(request: Request, params: OpenAiParams, prefix: str, grammar:
     """`grammar` binds the answer in place of `response_format`."""
     context, seen = context_of(request), seen_of(request)
     caller, hints = context.counted_caller(request)
+    caller = replace(caller, api_token=params.api_token)
     if grammar is not None:
         make_mask: MakeMask | None = await context.structures.grammar_masks(grammar, "tools")
     else:
@@ -130,6 +132,10 @@ async def interleaved(call: Call, jobs: list[tuple[Job, Answer]]) -> AsyncGenera
         await asyncio.gather(task, return_exceptions=True)
 
 
+def event_stream(call: Call, source: Source) -> EventStream:
+    return EventStream(call.context, call.seen, source, openai_body, OPENAI.unreadable, OPENAI.refusal)
+
+
 def body_of(call: Call, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """`kind`: OpenAI's name of the object."""
     return {"id": call.id, "object": kind, "created": call.created, "model": call.model, "choices": choices, **more}
@@ -162,7 +168,7 @@ def finish_reason(answer: Answer) -> str:
 def chat_logprobs(context: ServerContext, steps: list[Step]) -> dict[str, Any]:
     def item(token: int, logprob: float) -> dict[str, Any]:
         text = context.codec.token_text(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        return {"token": text, "logprob": logprob, "bytes": list(context.codec.token_bytes(token))}
 
     content = [
         {**item(step.token, step.logprob), "top_logprobs": [item(t, p) for t, p in step.alternatives]}
