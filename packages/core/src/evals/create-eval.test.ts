@@ -1,5 +1,7 @@
 import { createEvalInput } from "@grove/contracts/evals";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { authorizeRoute } from "../serving/authorize.ts";
+import { labelConfig, publishAdapter } from "../serving/testing.ts";
 import { cancelEval } from "./cancel-eval.ts";
 import { createEval } from "./create-eval.ts";
 import { getEval, listEvalRows, listEvals } from "./read.ts";
@@ -10,6 +12,13 @@ beforeAll(async () => {
   world = await createEvalWorld(async () => "http://127.0.0.1:9"); // nothing is asked here
 }, 60_000);
 afterAll(() => world?.close());
+
+async function dorasOf({ ctx, models, datasetId }: EvalWorld): Promise<string> {
+  const [made] = models.adapters;
+  if (!made) throw new Error("not made");
+  const hyperparameters = { ...labelConfig.hyperparameters, useDora: true };
+  return publishAdapter(ctx, made, { repository: "dora", datasetId, config: { ...labelConfig, hyperparameters } });
+}
 
 describe("createEval", () => {
   it("sees a column of few short answers as labels, and one of sentences as text", async () => {
@@ -51,6 +60,22 @@ describe("createEval", () => {
     expect(
       await createEval(world.ctx, createEvalInput.parse({ adapterId: world.free, rows: 3, idempotencyKey: "k" })),
     ).toMatchObject({ ok: false, code: "idempotency_conflict" });
+  });
+
+  it("refuses an adapter that the engine does not serve, and says what it is for; so does a prompt", async () => {
+    const dora = await dorasOf(world);
+    expect(await createEval(world.ctx, createEvalInput.parse({ adapterId: dora }))).toMatchObject({
+      ok: false,
+      code: "config_invalid",
+      field: "adapterId",
+      message: expect.stringContaining("Download it, or take it merged"),
+    });
+    expect(await authorizeRoute(world.ctx, "tiny", [dora])).toMatchObject({
+      ok: false,
+      code: "invalid_input",
+      field: "adapter_id",
+      message: expect.stringContaining("DoRA"),
+    });
   });
 
   it.each([

@@ -1,7 +1,7 @@
 import { datasetProfile } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
 import { type CreateEvalInput, type EvalView, hasRightAnswers } from "@grove/contracts/evals";
-import { type JobConfig, jobConfig } from "@grove/contracts/jobs";
+import { isServed, type JobConfig, jobConfig } from "@grove/contracts/jobs";
 import { evalRun } from "@grove/contracts/messages";
 import { type Dataset, isUniqueViolation } from "@grove/db";
 import { findVersion } from "../adapters/read.ts";
@@ -24,7 +24,7 @@ type CreateEvalError =
   | "idempotency_conflict"
   | "eval_not_found";
 
-type Subject = { versionId: string; config: JobConfig; trainedOn: string };
+type Subject = { versionId: string; config: JobConfig; trainedOn: string | null };
 
 /** The adapter and its base over held-out rows, with the adapter's own template. A test split that is empty gives way to the validation split. */
 export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<Result<EvalView, CreateEvalError>> {
@@ -36,7 +36,20 @@ export async function createEval(ctx: OrgCtx, input: CreateEvalInput): Promise<R
       `An evaluation compares answers with a column of right ones; ${input.adapterId} learnt from ${subject.value.config.dataKind === "text" ? "plain text" : "conversations"}, which have none. Its validation loss says how well it fits.`,
       { field: "adapterId" },
     );
-  const dataset = await findDataset(ctx, input.datasetId ?? subject.value.trainedOn);
+  if (!isServed(subject.value.config))
+    return fail(
+      "config_invalid",
+      `${input.adapterId} was trained with DoRA, which is not served from the shared base, so it cannot answer here. Download it, or take it merged into its base.`,
+      { field: "adapterId" },
+    );
+  const datasetId = input.datasetId ?? subject.value.trainedOn;
+  if (datasetId === null)
+    return fail(
+      "dataset_not_found",
+      `${input.adapterId} was not trained here: say which data set it is to be evaluated on.`,
+      { field: "datasetId" },
+    );
+  const dataset = await findDataset(ctx, datasetId);
   if (!dataset.ok) return dataset;
   const held = heldOut(dataset.value, subject.value.config, input);
   if (!held.ok) return held;
@@ -66,7 +79,7 @@ async function findSubject(ctx: OrgCtx, id: string): Promise<Result<Subject, "ad
   const version = await findVersion(ctx, id);
   if (!version.ok) return fail(version.code, version.message, { field: "adapterId" });
   const { id: versionId, config, job } = version.value;
-  return ok({ versionId, config: jobConfig.parse(config), trainedOn: job.datasetId });
+  return ok({ versionId, config: jobConfig.parse(config), trainedOn: job?.datasetId ?? null });
 }
 
 async function lengthFor(ctx: OrgCtx, dataset: Dataset, config: JobConfig, held: HeldOut): Promise<number> {

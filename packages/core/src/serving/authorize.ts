@@ -1,5 +1,6 @@
 import type { PromptFormat } from "@grove/contracts/datasets";
 import { fail, ok, type Result } from "@grove/contracts/errors";
+import { isServed } from "@grove/contracts/jobs";
 import { findServable, quote, type Servable } from "../adapters/servable.ts";
 import type { OrgCtx } from "../context.ts";
 
@@ -56,5 +57,11 @@ async function authorizeAdapter(
       },
     );
   }
+  if (!isServed(config))
+    return fail(
+      "invalid_input",
+      `The adapter ${id} was trained with DoRA, which is not served from a shared base: download it, or take it merged into its base.`,
+      { field: "adapter_id" },
+    );
   return ok({ ...adapter, promptFormat: config.promptFormat });
 }

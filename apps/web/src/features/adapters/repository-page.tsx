@@ -12,6 +12,8 @@ import Link from "next/link";
 import { useState } from "react";
 import { EvaluateLink } from "@/features/evals/evaluate-link";
 import { JobConfigView } from "@/features/jobs/job-config-view";
+import { NotServedNotice } from "@/features/jobs/not-served-notice";
+import { TryLink } from "@/features/lora-land/try-link";
 import { bytes, percent, shortHash } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { TimeAgo } from "@/features/shared/time";
@@ -72,7 +74,6 @@ function RepositoryDetail({ repository }: { repository: RepositoryView }) {
 }
 
 function VersionActions({ version }: { version: AdapterVersionView }) {
-  const id = encodeURIComponent(version.adapterId);
   return (
     <>
       <a href={`/api/adapters/${version.adapterId}/download`} download className={buttonStyles()}>
@@ -81,9 +82,9 @@ function VersionActions({ version }: { version: AdapterVersionView }) {
       <EvaluateLink adapterId={version.adapterId} config={version.config} className={buttonStyles()}>
         <FlaskConical /> Evaluate
       </EvaluateLink>
-      <Link href={`/lora-land?adapter=${id}`} className={buttonStyles({ variant: "primary" })}>
+      <TryLink adapterId={version.adapterId} config={version.config} className={buttonStyles({ variant: "primary" })}>
         <Sparkles /> Try it
-      </Link>
+      </TryLink>
     </>
   );
 }
@@ -126,6 +127,7 @@ function VersionDetail({ version }: { version: AdapterVersionView }) {
   const [tab, setTab] = useState("about");
   return (
     <div className="flex min-w-0 flex-col gap-6">
+      <NotServedNotice config={version.config} />
       <Card>
         <Facts
           items={[

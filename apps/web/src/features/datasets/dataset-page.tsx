@@ -16,6 +16,8 @@ import { failureOf } from "@/features/shared/failure";
 import { bytes, count, percent, plural } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
+import { balanceOf } from "./class-balance";
+import { ClassBalanceView } from "./class-balance-view";
 import { ColumnTable } from "./column-table";
 import { isMoving } from "./datasets-page";
 import { SampleTable } from "./sample-table";
@@ -105,6 +107,7 @@ function Profile({ dataset, profile }: { dataset: DatasetView; profile: DatasetP
         <Stat label="Validation" value={count(validation)} hint="watches the training" />
         <Stat label="Test" value={count(test)} hint="held out for evaluations" />
       </StatGrid>
+      <LeakNotice rows={profile.leakedRows ?? 0} />
       <Tabs
         label="Data set"
         value={tab}
@@ -115,6 +118,7 @@ function Profile({ dataset, profile }: { dataset: DatasetView; profile: DatasetP
             title: "Columns",
             content: <ColumnTable rows={profile.rows} columns={profile.columns} />,
           },
+          ...balanceTabs(profile),
           {
             value: "samples",
             title: "First rows",
@@ -129,6 +133,43 @@ function Profile({ dataset, profile }: { dataset: DatasetView; profile: DatasetP
       />
     </>
   );
+}
+
+function LeakNotice({ rows }: { rows: number }) {
+  if (rows === 0) return null;
+  return (
+    <Notice
+      tone="warn"
+      title={`${plural(rows, "row")} of the training split ${rows === 1 ? "stands" : "stand"} in the validation or test split too`}
+    >
+      What was learnt by heart is then counted as understood, so scores come out too high. Take them out of one side and
+      upload the file again.
+    </Notice>
+  );
+}
+
+/** None where no column holds labels. */
+function balanceTabs(profile: DatasetProfile) {
+  const cards = profile.columns
+    .filter((column) => column.name.toLowerCase() !== "split")
+    .flatMap((column) => {
+      const balance = balanceOf(column, profile.rows);
+      return balance === null ? [] : [{ name: column.name, balance }];
+    });
+  if (cards.length === 0) return [];
+  const content = (
+    <div className="grid items-start gap-5 lg:grid-cols-2">
+      {cards.map(({ name, balance }) => (
+        <Card key={name}>
+          <CardHeader title={name} hint={`${plural(balance.answered, "row")}, all splits together`} />
+          <CardBody>
+            <ClassBalanceView balance={balance} />
+          </CardBody>
+        </Card>
+      ))}
+    </div>
+  );
+  return [{ value: "balance", title: "Class balance", content }];
 }
 
 function TemplateTrial({ dataset, profile }: { dataset: DatasetView; profile: DatasetProfile }) {

@@ -13,6 +13,7 @@ import { Play, Shapes } from "lucide-react";
 import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { type FormEvent, useState } from "react";
+import { useServedAdapters } from "@/features/lora-land/use-served-adapters";
 import { failureOf } from "@/features/shared/failure";
 import { count } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
@@ -21,7 +22,7 @@ import { metricName } from "./metric-name";
 
 export function NewEvalPage({ adapterId }: { adapterId: string | null }) {
   const trpc = useTRPC();
-  const adapters = useQuery(trpc.adapters.list.queryOptions());
+  const adapters = useServedAdapters();
   const datasets = useQuery(
     trpc.datasets.list.queryOptions(
       { limit: 100 },

@@ -2,7 +2,9 @@
 import { loraModules, optimizers, quantizations, schedulers } from "@grove/contracts/jobs";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Field, Input, Select } from "@grove/ui/field";
+import { Notice } from "@grove/ui/states";
 import { ChevronRight } from "lucide-react";
+import { ContinueField } from "./continue-field";
 import {
   advancedFields,
   type JobDraft,
@@ -44,6 +46,20 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
         <div className="flex flex-col gap-5 px-5 pb-5">
           <div className="grid gap-x-5 gap-y-5 sm:grid-cols-2 xl:grid-cols-3">
             {numberFields(advancedFields)}
+            <Field
+              label="Stop by the score"
+              hint="Checkpoints in a row without a better score of the answers checked; the best one is kept."
+              error={problemOf("stopOnScore") ?? problemOf("stopOnScore.patience")}
+            >
+              <Input
+                name="scorePatience"
+                inputMode="numeric"
+                placeholder="off"
+                value={draft.scorePatience}
+                onChange={(event) => onChange({ ...draft, scorePatience: event.target.value })}
+              />
+            </Field>
+            <ContinueField draft={draft} problem={problemOf("continueFrom")} onChange={onChange} />
             <ChoiceField
               label="Schedule"
               hint="How the learning rate falls."
@@ -75,17 +91,24 @@ export function HyperparameterFields({ draft, problemOf, onChange }: Props) {
               onChange={(optimizer) => choose({ optimizer })}
             />
           </div>
-          <label className="flex cursor-pointer items-center gap-2 text-[13px]">
-            <input
-              type="checkbox"
-              className="size-4 accent-accent"
-              checked={choices.useRslora}
-              onChange={(event) => choose({ useRslora: event.target.checked })}
-            />
-            <span>
-              Rank-stabilized scale (rsLoRA) <span className="text-muted">for ranks of 32 and more</span>
-            </span>
-          </label>
+          <SwitchField
+            title="Rank-stabilized scale (rsLoRA)"
+            hint="for ranks of 32 and more"
+            checked={choices.useRslora}
+            onChange={(useRslora) => choose({ useRslora })}
+          />
+          <SwitchField
+            title="DoRA"
+            hint="learns a magnitude for each output too; steps are slower"
+            checked={choices.useDora}
+            onChange={(useDora) => choose({ useDora })}
+          />
+          {choices.useDora ? (
+            <Notice tone="warn" title="A DoRA adapter is for download and merging">
+              It cannot be served from the shared base, so it is not offered in the playground, in evaluations or under
+              an adapter id. Leave DoRA off to have it served here.
+            </Notice>
+          ) : null}
           <ModuleChoice
             chosen={choices.targetModules}
             problem={problemOf("targetModules")}
@@ -118,6 +141,24 @@ function ChoiceField<T extends string>({ label, hint, options, value, onChange }
         ))}
       </Select>
     </Field>
+  );
+}
+
+type SwitchProps = { title: string; hint: string; checked: boolean; onChange: (checked: boolean) => void };
+
+function SwitchField({ title, hint, checked, onChange }: SwitchProps) {
+  return (
+    <label className="flex cursor-pointer items-center gap-2 text-[13px]">
+      <input
+        type="checkbox"
+        className="size-4 accent-accent"
+        checked={checked}
+        onChange={(event) => onChange(event.target.checked)}
+      />
+      <span>
+        {title} <span className="text-muted">{hint}</span>
+      </span>
+    </label>
   );
 }
 

@@ -1,5 +1,6 @@
 "use client";
 import type { CheckpointView } from "@grove/contracts/adapters";
+import { isServed } from "@grove/contracts/jobs";
 import { Button } from "@grove/ui/button";
 import { Card } from "@grove/ui/card";
 import { EmptyState } from "@grove/ui/states";
@@ -107,9 +108,11 @@ function CheckpointTable({ checkpoints, tried, onTry }: TableProps) {
             <TimeAgo date={checkpoint.createdAt} />
           </Td>
           <Td align="right">
-            <Button size="sm" disabled={checkpoint.id === tried?.id} onClick={() => onTry(checkpoint)}>
-              Try it
-            </Button>
+            {isServed(checkpoint.config) ? (
+              <Button size="sm" disabled={checkpoint.id === tried?.id} onClick={() => onTry(checkpoint)}>
+                Try it
+              </Button>
+            ) : null}
           </Td>
         </Tr>
       ))}

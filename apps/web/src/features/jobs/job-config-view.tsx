@@ -1,7 +1,7 @@
 import type { JobConfig } from "@grove/contracts/jobs";
 import { Facts } from "@grove/ui/card";
 import { kindNames } from "@/features/datasets/kind-names";
-import { duration } from "@/features/shared/format";
+import { duration, plural } from "@/features/shared/format";
 import { TemplateText } from "@/features/shared/template-text";
 
 /** What a run was made from; the same on a job and on the adapter that it made. */
@@ -28,8 +28,9 @@ export function JobConfigView({ config }: { config: JobConfig }) {
             { label: "Prompt format", value: config.promptFormat === "raw" ? "as written" : "chat turn" },
             {
               label: "Rank, alpha",
-              value: `${h.rank}, ${h.alpha ?? h.rank * 2}${h.useRslora ? ", rank-stabilized" : ""}`,
+              value: `${h.rank}, ${h.alpha ?? h.rank * 2}${h.useRslora ? ", rank-stabilized" : ""}${h.useDora ? ", DoRA" : ""}`,
             },
+            ...(h.continueFrom === null ? [] : [{ label: "Goes on from", value: h.continueFrom }]),
             { label: "Layers", value: h.targetModules.length === 7 ? "all seven" : h.targetModules.join(", ") },
             { label: "Dropout", value: h.dropout },
           ]}
@@ -43,6 +44,9 @@ export function JobConfigView({ config }: { config: JobConfig }) {
                 [
                   h.maxSteps === null ? null : `${h.maxSteps} steps`,
                   h.maxSeconds === null ? null : duration(h.maxSeconds),
+                  h.stopOnScore === null
+                    ? null
+                    : `${plural(h.stopOnScore.patience, "checkpoint")} without a better score`,
                 ]
                   .filter((item) => item !== null)
                   .join(", ") || "none",

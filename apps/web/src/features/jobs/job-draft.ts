@@ -8,8 +8,8 @@ import {
 import { emptyTemplate, type TemplateValues } from "../datasets/template-values";
 import { readable } from "../shared/readable";
 
-type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora" | "method" | "quantization";
-export type NumberField = Exclude<keyof Hyperparameters, Choice>;
+type Choice = "targetModules" | "scheduler" | "optimizer" | "useRslora" | "useDora" | "method" | "quantization";
+export type NumberField = Exclude<keyof Hyperparameters, Choice | "continueFrom" | "stopOnScore">;
 /** Numbers as they are typed; an empty text is null where null has a meaning. */
 export type JobDraft = {
   datasetId: string;
@@ -18,6 +18,8 @@ export type JobDraft = {
   template: TemplateValues;
   numbers: Record<NumberField, string>;
   choices: Pick<Hyperparameters, Choice>;
+  continueFrom: string; // empty: a fresh adapter
+  scorePatience: string; // empty: the score stops nothing
 };
 export type DraftProblems = Record<string, string>; // by the path of the input: "config.hyperparameters.rank"
 export type CheckedDraft = { ok: true; input: CreateJobInput } | { ok: false; problems: DraftProblems };
@@ -54,8 +56,17 @@ function numbersOf(h: Hyperparameters): Record<NumberField, string> {
 }
 
 function choicesOf(h: Hyperparameters): JobDraft["choices"] {
-  const { targetModules, scheduler, optimizer, useRslora, method, quantization } = h;
-  return { targetModules, scheduler, optimizer, useRslora, method, quantization };
+  const { targetModules, scheduler, optimizer, useRslora, useDora, method, quantization } = h;
+  return { targetModules, scheduler, optimizer, useRslora, useDora, method, quantization };
+}
+
+function draftOf(h: Hyperparameters): Pick<JobDraft, "numbers" | "choices" | "continueFrom" | "scorePatience"> {
+  return {
+    numbers: numbersOf(h),
+    choices: choicesOf(h),
+    continueFrom: h.continueFrom ?? "",
+    scorePatience: textOf(h.stopOnScore?.patience ?? null),
+  };
 }
 
 export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
@@ -64,8 +75,7 @@ export function emptyDraft(datasetId: string, baseModel: string): JobDraft {
     repository: "",
     baseModel,
     template: emptyTemplate,
-    numbers: numbersOf(defaults),
-    choices: choicesOf(defaults),
+    ...draftOf(defaults),
   };
 }
 
@@ -76,8 +86,19 @@ export function withConfig(draft: JobDraft, config: JobConfig): JobDraft {
     ...draft,
     baseModel,
     template,
-    numbers: numbersOf(h),
-    choices: choicesOf(h),
+    ...draftOf(h),
+  };
+}
+
+/** What goes on from an adapter has its form. */
+export function goOnFrom(draft: JobDraft, continueFrom: string, config: JobConfig | null): JobDraft {
+  if (config === null) return { ...draft, continueFrom };
+  const { rank, alpha, targetModules, useRslora, useDora } = config.hyperparameters;
+  return {
+    ...draft,
+    continueFrom,
+    numbers: { ...draft.numbers, rank: textOf(rank), alpha: textOf(alpha) },
+    choices: { ...draft.choices, targetModules, useRslora, useDora },
   };
 }
 
@@ -101,7 +122,13 @@ export function checkDraft(draft: JobDraft): CheckedDraft {
     config: {
       baseModel: draft.baseModel,
       ...draft.template,
-      hyperparameters: { ...typed, ...draft.choices, method: methodFor(draft) },
+      hyperparameters: {
+        ...typed,
+        ...draft.choices,
+        method: methodFor(draft),
+        continueFrom: draft.continueFrom.trim() || null,
+        stopOnScore: draft.scorePatience.trim() === "" ? null : { patience: Number(draft.scorePatience) },
+      },
     },
   });
   if (parsed.success) return { ok: true, input: parsed.data };

@@ -22,6 +22,7 @@ import { HyperparameterFields } from "./hyperparameter-fields";
 import { checkDraft, type DraftProblems, emptyDraft, type JobDraft, withConfig } from "./job-draft";
 import { LudwigEditor } from "./ludwig-editor";
 import { QuotePanel } from "./quote-panel";
+import { TargetBalance } from "./target-balance";
 
 type JobFormProps = { datasets: DatasetView[]; first: DatasetView; baseModels: BaseModelView[] };
 
@@ -184,6 +185,7 @@ export function JobForm({ datasets, first, baseModels }: JobFormProps) {
             <LiveTemplatePreview input={{ datasetId: draft.datasetId, ...draft.template }} />
           </CardBody>
         </Card>
+        {dataset.profile === null ? null : <TargetBalance profile={dataset.profile} template={draft.template} />}
       </div>
     </div>
   );

@@ -11,6 +11,7 @@ import { Sparkles } from "lucide-react";
 import Link from "next/link";
 import { useState } from "react";
 import { EvaluateLink } from "@/features/evals/evaluate-link";
+import { TryLink } from "@/features/lora-land/try-link";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
 import { CancelJob } from "./cancel-job";
@@ -20,6 +21,7 @@ import { JobFigures } from "./job-figures";
 import { JobLog } from "./job-log";
 import { ChartLegend, LearningRateChart, LossChart } from "./loss-chart";
 import { nextStep } from "./next-step";
+import { NotServedNotice } from "./not-served-notice";
 import { PauseJob } from "./pause-job";
 import { isRunning } from "./running";
 import { readStory, type TrainingStory } from "./training-curve";
@@ -85,6 +87,7 @@ function JobDetail({ job }: { job: JobView }) {
         {job.adapterId === null ? null : <AdapterActions adapterId={job.adapterId} config={job.config} />}
       </PageHeader>
       <Outcome job={job} />
+      <NotServedNotice config={job.config} />
       <JobFigures job={job} story={story} />
       <Curves story={story} running={running} />
       <Details job={job} running={running} />
@@ -98,12 +101,9 @@ function AdapterActions({ adapterId, config }: { adapterId: string; config: JobC
       <EvaluateLink adapterId={adapterId} config={config} className={buttonStyles()}>
         Evaluate
       </EvaluateLink>
-      <Link
-        href={`/lora-land?adapter=${encodeURIComponent(adapterId)}`}
-        className={buttonStyles({ variant: "primary" })}
-      >
+      <TryLink adapterId={adapterId} config={config} className={buttonStyles({ variant: "primary" })}>
         <Sparkles /> Try it
-      </Link>
+      </TryLink>
     </>
   );
 }

@@ -1,5 +1,5 @@
 "use client";
-import type { JobQuote } from "@grove/contracts/jobs";
+import type { ExactQuote, JobQuote } from "@grove/contracts/jobs";
 import { type SweepGrid, type SweepQuote, sweepSize } from "@grove/contracts/sweeps";
 import { Button } from "@grove/ui/button";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
@@ -50,7 +50,11 @@ export function QuotePanel({ checked, asked, failure, grid, busy, onStart }: Quo
           {refusal !== null ? <Notice tone="bad" title={refusal.message} /> : null}
           {problem !== null && asked ? <Notice tone="warn" title={problem} /> : null}
           {grid === null && quote.data !== undefined ? (
-            <QuoteView quote={quote.data} label={priceLabel(checked, quote.data)} />
+            <QuoteView
+              quote={quote.data}
+              label={priceLabel(checked, quote.data)}
+              maxLength={checked.ok ? checked.input.config.hyperparameters.maxLength : null}
+            />
           ) : grid !== null && sweep.data !== undefined ? (
             <SweepQuoteView quote={sweep.data} />
           ) : checked.ok && refusal === null ? (
@@ -70,18 +74,21 @@ export function QuotePanel({ checked, asked, failure, grid, busy, onStart }: Quo
 /** A run may stop early, by its time or its progress; until the trainer has answered, the figures are an estimate. */
 function priceLabel(checked: CheckedDraft, quote: JobQuote): string {
   if (!checked.ok) return "Price";
-  const { maxSeconds, earlyStoppingPatience } = checked.input.config.hyperparameters;
-  if (maxSeconds !== null || earlyStoppingPatience !== null) return "Price, at most";
+  const { maxSeconds, earlyStoppingPatience, stopOnScore } = checked.input.config.hyperparameters;
+  if (maxSeconds !== null || earlyStoppingPatience !== null || stopOnScore !== null) return "Price, at most";
   return quote.exact === null ? "Price, about" : "Price";
 }
 
-function QuoteView({ quote, label }: { quote: JobQuote; label: string }) {
+type QuoteViewProps = { quote: JobQuote; label: string; maxLength: number | null };
+
+function QuoteView({ quote, label, maxLength }: QuoteViewProps) {
   return (
     <dl className="flex flex-col gap-2 text-sm">
       <Price label={label} microUsd={quote.priceMicroUsd} />
       <Row label="Training tokens" value={count(quote.trainTokens)} />
       <Row label="Per million tokens" value={money(quote.pricePerMillionTokensMicroUsd)} />
-      <TrainerFigures quote={quote} />
+      <TrainerFigures quote={quote} maxLength={maxLength} />
+      {quote.refusal === null ? null : <Notice tone="bad" title={quote.refusal.message} />}
     </dl>
   );
 }
@@ -95,7 +102,9 @@ function SweepQuoteView({ quote }: { quote: SweepQuote }) {
   );
 }
 
-function TrainerFigures({ quote: { exact, status, message } }: { quote: JobQuote }) {
+type TrainerFiguresProps = { quote: JobQuote; maxLength: number | null };
+
+function TrainerFigures({ quote: { exact, status, message }, maxLength }: TrainerFiguresProps) {
   if (status === "waiting")
     return <p className="animate-pulse text-[13px] text-muted">Trying a few steps for the exact figures …</p>;
   if (exact === null) return <Notice tone="warn" title={message ?? "There are no exact figures."} />;
@@ -103,12 +112,19 @@ function TrainerFigures({ quote: { exact, status, message } }: { quote: JobQuote
   return (
     <>
       <Row label="Time on this machine, about" value={duration(exact.seconds)} />
-      <Row label="Memory" value={bytes(exact.memoryBytes)} />
+      <Row label={exact.memoryAvailableBytes === null ? "Memory" : "Memory, of what is free"} value={memoryOf(exact)} />
       <Row label="Steps" value={count(exact.totalSteps)} />
-      <Row label="Longest row" value={plural(exact.maxLength, "token")} />
+      <Row
+        label={maxLength === null ? "Rows are cut at (95th percentile)" : "Rows are cut at"}
+        value={plural(exact.maxLength, "token")}
+      />
       <Row label="Rows cut, left out" value={lost} />
     </>
   );
+}
+
+function memoryOf({ memoryBytes, memoryAvailableBytes }: ExactQuote): string {
+  return memoryAvailableBytes === null ? bytes(memoryBytes) : `${bytes(memoryBytes)} of ${bytes(memoryAvailableBytes)}`;
 }
 
 function Price({ label, microUsd }: { label: string; microUsd: bigint }) {

@@ -4,7 +4,6 @@ import { buttonStyles } from "@grove/ui/button";
 import { Card, CardBody, CardHeader, Facts } from "@grove/ui/card";
 import { Page, PageHeader } from "@grove/ui/page";
 import { EmptyState, LoadingPage } from "@grove/ui/states";
-import { useQuery } from "@tanstack/react-query";
 import { Sparkles } from "lucide-react";
 import Link from "next/link";
 import { useState } from "react";
@@ -12,13 +11,12 @@ import { Lift } from "@/features/adapters/lift";
 import { bytes, percent } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { TemplateText } from "@/features/shared/template-text";
-import { useTRPC } from "@/features/shared/trpc";
 import { AdapterPicker } from "./adapter-picker";
 import { Comparison } from "./comparison";
+import { useServedAdapters } from "./use-served-adapters";
 
 export function PlaygroundPage({ adapterId }: { adapterId: string | null }) {
-  const trpc = useTRPC();
-  const adapters = useQuery(trpc.adapters.list.queryOptions());
+  const adapters = useServedAdapters();
   return (
     <Page>
       <PageHeader

@@ -9,6 +9,7 @@ import { EmptyState, LoadingPage, LoadingRows } from "@grove/ui/states";
 import { useQuery } from "@tanstack/react-query";
 import { Server } from "lucide-react";
 import Link from "next/link";
+import { useServedAdapters } from "@/features/lora-land/use-served-adapters";
 import { bytes, count, plural } from "@/features/shared/format";
 import { QueryView } from "@/features/shared/query-view";
 import { useTRPC } from "@/features/shared/trpc";
@@ -23,7 +24,7 @@ type ServingPageProps = { gatewayUrl: string; tenant: string };
 export function ServingPage({ gatewayUrl, tenant }: ServingPageProps) {
   const trpc = useTRPC();
   const models = useQuery(trpc.serving.baseModels.queryOptions());
-  const adapters = useQuery(trpc.adapters.list.queryOptions());
+  const adapters = useServedAdapters();
   const served = useQuery(trpc.serving.adapters.queryOptions(undefined, { refetchInterval: LOOK_MS }));
   return (
     <Page>
