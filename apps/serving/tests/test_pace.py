@@ -39,6 +39,26 @@ def test_a_long_prompt_beside_others_stays_within_the_stretch(noise: float) -> N
     assert statistics.median(steps) > 0.75 * STRETCH * 0.0425, "the prompt must use what it may"
 
 
+def test_steps_end_with_full_tiles_and_stay_within_the_stretch() -> None:
+    pace, counts = warmed(), []
+    pace.tile = 16
+    while sum(counts) < 2000:
+        counts.append(pace.budget(15, 128, 512).take(sum(counts), 2000 - sum(counts)))
+    assert all((15 + count) % 16 == 0 for count in counts[:-1])
+    plain = warmed().budget(15, 128, 512).take(0, 2000)
+    assert abs(counts[0] - plain) <= 8
+    assert max(run_prompt(pace, 15, 2000)[3:]) < 1.25 * STRETCH * 0.0425
+
+
+def test_tiles_take_nothing_from_a_prompt_that_fits_and_give_the_first_its_least() -> None:
+    pace = warmed()
+    pace.tile = 16
+    assert pace.budget(15, 128, 512).take(0, 7) == 7
+    pace.row_s = 0.03
+    budget = pace.budget(15, 128, 512)
+    assert (budget.take(0, 100), budget.take(0, 100)) == (LEAST_ROWS, 0)
+
+
 def test_rows_get_fewer_where_attention_looks_back_further() -> None:
     pace = warmed()
     run_prompt(pace, 15, 2000)

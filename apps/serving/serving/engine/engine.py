@@ -72,7 +72,7 @@ class Engine:
         shapes = {module: model.config.linear_shape(f"layers.0.{module}") for module in MODULES}
         widths = {module: shape[0] for module, shape in shapes.items() if shape is not None}
         self.bank = SlotBank(SlotTable(widths), adapter_slots)
-        self.scheduler = Scheduler(self.pool, self.bank, limits, clock, isinstance(model, NativeModel))
+        self.scheduler = Scheduler(self.pool, self.bank, limits, clock, isinstance(model, NativeModel), model.row_tile)
         self.runner = Runner(model, model.new_cache(kv_blocks), self.scheduler)
         self._deliver = deliver
         self._drained: list[Callable[[], None]] = []

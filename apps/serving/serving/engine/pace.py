@@ -2,7 +2,8 @@
 
 A step that also produces tokens may take STRETCH times as long as one that only does that, so a long prompt slows its
 neighbours evenly and never stalls them. A prompt row costs more the further back it looks, so its cost has two parts:
-a fixed one, and one for each earlier token that its attention reads.
+a fixed one, and one for each earlier token that its attention reads. Where the model multiplies rows in tiles, a step
+ends with a full one: a row more would cost as much as a whole tile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ LEAST_S = 1e-7  # of one prompt row
 class Pace:
     """Measured seconds. Unknown costs are None or absent until the first step that shows them."""
 
+    tile: int = 1  # rows that the model multiplies together
     decode_s: dict[int, float] = field(default_factory=dict)  # rows of a step without prompts -> seconds
     row_s: float | None = None  # one prompt row
     key_s: float = 0.0  # one prompt row's look at one earlier token
@@ -52,10 +54,10 @@ class Pace:
         """For the prompts of one step: `most` rows at most, and `unmeasured` rows where costs aren't known yet."""
         alone = self._decode(decode_rows)
         if not decode_rows:
-            return Budget(self, most, LONGEST_S if self.row_s else math.inf)
+            return Budget(self, most, LONGEST_S if self.row_s else math.inf, 0)
         if alone is None or self.row_s is None:
-            return Budget(self, max(1, unmeasured - decode_rows), math.inf)
-        return Budget(self, max(1, most - decode_rows), (STRETCH - 1) * alone)
+            return Budget(self, max(1, unmeasured - decode_rows), math.inf, decode_rows)
+        return Budget(self, max(1, most - decode_rows), (STRETCH - 1) * alone, decode_rows)
 
     def _decode(self, rows: int) -> float | None:
         """Seconds of a step of `rows` rows without prompts, from the nearest number of rows that was measured."""
@@ -71,18 +73,26 @@ class Budget:
     pace: Pace
     rows: int
     seconds: float
+    filled: int  # rows that the step has already
     untouched: bool = True
 
     def take(self, position: int, wanted: int) -> int:
         """Rows for a prompt that has come to `position`; 0 when the step is full."""
-        count = min(wanted, self.rows, self._within(position))
-        if self.untouched:
-            count = max(count, min(wanted, self.rows, LEAST_ROWS))
+        most, least = min(wanted, self.rows), LEAST_ROWS if self.untouched else 0
+        count = min(most, self._within(position))
+        if count < most:
+            count = min(most, max(self._to_tile(count), least))
         if count > 0:
             self.untouched = False
             self.rows -= count
+            self.filled += count
             self.seconds -= self._cost(position, count)
         return count
+
+    def _to_tile(self, count: int) -> int:
+        """So many rows, or the few more or less with which a tile is full."""
+        over, tile = (self.filled + count) % self.pace.tile, self.pace.tile
+        return count - over if 2 * over < tile else count + tile - over
 
     def _cost(self, position: int, count: int) -> float:
         return (self.pace.row_s or 0.0) * count + self.pace.key_s * keys_before(position, count)

@@ -43,14 +43,20 @@ class Work:
 
 class Scheduler:
     def __init__(
-        self, pool: BlockPool, bank: SlotBank, limits: Limits, clock: Callable[[], float], exact_rows: bool
+        self,
+        pool: BlockPool,
+        bank: SlotBank,
+        limits: Limits,
+        clock: Callable[[], float],
+        exact_rows: bool,
+        row_tile: int,
     ) -> None:
         self.pool = pool
         self.bank = bank
         self.limits = limits
         self.clock = clock
         self._drafts = limits.draft_tokens > 0 and exact_rows
-        self.pace = Pace()
+        self.pace = Pace(row_tile)
         self.waiting = WaitingQueue(limits.max_waiting, limits.ageing_s)
         self.running: list[Sequence] = []
         self._reserved = 0

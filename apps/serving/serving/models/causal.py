@@ -21,6 +21,7 @@ class Model(Protocol):
     config: ModelConfig
     adapter_dtype: torch.dtype
     weight_name: str  # as /info tells it
+    row_tile: int  # rows of a step that are multiplied together; one that is begun costs as much as a full one
 
     def new_cache(self, blocks: int) -> KvCache: ...
 
@@ -29,6 +30,8 @@ class Model(Protocol):
 
 class TorchModel:
     """Computes in the dtype of its weights; keys and values, and the adapters, are of that dtype too."""
+
+    row_tile = 1
 
     def __init__(
         self, config: ModelConfig, weights: ModelWeights, max_positions: int, plan_lora: PlanLora | None = None

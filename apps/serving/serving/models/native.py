@@ -20,6 +20,7 @@ from serving.models.rope import rope_tables
 from serving.models.weights import LayerWeights, ModelWeights
 
 MAX_RANK = 256
+TILE_ROWS = 16  # of a matrix tile (AMX)
 
 
 _SHAPE_FIELDS = (
@@ -109,6 +110,7 @@ class NativeModel:
         self._model = ctypes.c_void_p(made)
         for index, layer in enumerate(weights.layers):
             self._add_layer(index, layer)
+        self.row_tile = TILE_ROWS if self._tiled else 1
         norm = weights.norm.contiguous()
         self._kept.append(norm)
         head = weights.head.contiguous()
@@ -127,9 +129,14 @@ class NativeModel:
         if hasattr(self, "_model"):
             self._library.grove_model_free(self._model)
 
+    @property
+    def _tiled(self) -> bool:
+        """Whether the library multiplies in matrix tiles; it keeps keys and values in 16 bits then."""
+        return bool(self._library.grove_model_kv_bytes(self._model) == 2)
+
     def new_cache(self, blocks: int) -> KvCache:
         config = self.config
-        dtype = torch.bfloat16 if self._library.grove_model_kv_bytes(self._model) == 2 else torch.float32
+        dtype = torch.bfloat16 if self._tiled else torch.float32
         return KvCache(config.layers, config.kv_heads, config.head_dim, blocks, torch.device("cpu"), dtype)
 
     def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits:
