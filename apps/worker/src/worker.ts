@@ -1,9 +1,20 @@
-import { checkpointScore, datasetIngest, evalRun, finetuneRun, jobQuote } from "@grove/contracts/messages";
+import {
+  adapterExport,
+  adapterTransfer,
+  checkpointScore,
+  datasetIngest,
+  evalRun,
+  finetuneRun,
+  jobQuote,
+} from "@grove/contracts/messages";
+import { removeOldTransferFolders, sweepTransfers } from "@grove/core/adapters/sweep";
 import type { Services } from "@grove/core/context";
 import { removeOldWorkFolders, sweep } from "@grove/core/jobs/sweep";
 import { Trainers } from "@grove/core/jobs/trainers";
 import type { QueueSettings } from "@grove/queue";
 import { type Consumer, consume } from "@grove/queue/consume";
+import { adapterExportHandler } from "./handlers/adapters/adapter-export.ts";
+import { adapterTransferHandler } from "./handlers/adapters/adapter-transfer.ts";
 import { datasetIngestHandler } from "./handlers/datasets/dataset-ingest.ts";
 import { checkpointScoreHandler } from "./handlers/evals/checkpoint-score.ts";
 import { evalRunHandler } from "./handlers/evals/eval-run.ts";
@@ -32,8 +43,11 @@ export async function startWorker(services: Services, options: WorkerOptions): P
   const trainers = new Trainers({ python: services.settings.python, most: options.trainerJobs });
 
   await removeOldWorkFolders(services);
+  await removeOldTransferFolders(services);
   const sweeping = every(options.sweepMs, () =>
-    sweep(services, options.staleMs).catch((error: unknown) => options.onError("sweep", error)),
+    sweep(services, options.staleMs)
+      .then(() => sweepTransfers(services))
+      .catch((error: unknown) => options.onError("sweep", error)),
   );
   const consumers: Consumer[] = [
     consume(queue, datasetIngest, datasetIngestHandler(services), as("dataset-ingest", 2)),
@@ -41,6 +55,8 @@ export async function startWorker(services: Services, options: WorkerOptions): P
     consume(queue, jobQuote, jobQuoteHandler(services), as("job-quote", 1)),
     consume(queue, checkpointScore, checkpointScoreHandler(services), as("checkpoint-score", 1)),
     consume(queue, evalRun, evalRunHandler(services), as("eval-run", 1)),
+    consume(queue, adapterExport, adapterExportHandler(services), as("adapter-export", 1)),
+    consume(queue, adapterTransfer, adapterTransferHandler(services), as("adapter-transfer", 2)),
   ];
   return {
     isRunning: () => consumers.every((consumer) => consumer.isRunning()),

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { PromptFormat } from "./datasets.ts";
 import type { Metric } from "./evals.ts";
 import type { JobConfig } from "./jobs.ts";
+import type { AdapterOrigin } from "./transfers.ts";
 
 export const adapterFileNames = [
   "adapter_config.json",
@@ -20,9 +21,10 @@ export type AdapterVersionView = {
   sha256: string;
   bytes: number;
   config: JobConfig;
-  jobId: string;
+  jobId: string | null; // null: it came from elsewhere, as `origin` says
+  origin: AdapterOrigin | null;
   datasetId: string | null;
-  trainLoss: number;
+  trainLoss: number | null;
   validationLoss: number | null;
   createdAt: Date;
   bestEval: { evalId: string; metric: string; adapterScore: number; baseScore: number } | null; // newest finished evaluation

@@ -59,4 +59,30 @@ export const evalRun = defineContract({
   key: (p) => p.evalId,
 });
 
-export const contracts = { datasetIngest, finetuneRun, jobQuote, checkpointScore, evalRun } as const;
+export const adapterExport = defineContract({
+  queue: "adapter-export",
+  version: 1,
+  attempts: 3,
+  backoffMs: 5_000,
+  payload: z.strictObject({ exportId: z.uuid() }),
+  key: (p) => p.exportId,
+});
+
+export const adapterTransfer = defineContract({
+  queue: "adapter-transfer",
+  version: 1,
+  attempts: 3,
+  backoffMs: 5_000,
+  payload: z.strictObject({ transferId: z.uuid() }),
+  key: (p) => p.transferId,
+});
+
+export const contracts = {
+  datasetIngest,
+  finetuneRun,
+  jobQuote,
+  checkpointScore,
+  evalRun,
+  adapterExport,
+  adapterTransfer,
+} as const;

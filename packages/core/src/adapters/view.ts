@@ -1,11 +1,13 @@
 import type { AdapterVersionView } from "@grove/contracts/adapters";
 import { evalSummary } from "@grove/contracts/evals";
 import { jobConfig } from "@grove/contracts/jobs";
+import { adapterOrigin } from "@grove/contracts/transfers";
 import type { Prisma } from "@grove/db";
 
 export const versionParts = {
   repository: { select: { name: true, baseModel: true } },
   job: { select: { datasetId: true } },
+  transfers: { where: { kind: { not: "push" } }, take: 1, select: { id: true } }, // what an import came by
   evals: {
     where: { status: "succeeded" },
     orderBy: { id: "desc" },
@@ -26,7 +28,8 @@ export function toVersionView(row: VersionRow): AdapterVersionView {
     bytes: Number(row.bytes),
     config: jobConfig.parse(row.config),
     jobId: row.jobId,
-    datasetId: row.job.datasetId,
+    origin: row.origin === null ? null : adapterOrigin.parse(row.origin),
+    datasetId: row.job?.datasetId ?? null,
     trainLoss: row.trainLoss,
     validationLoss: row.validationLoss,
     createdAt: row.createdAt,

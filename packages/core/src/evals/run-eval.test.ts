@@ -45,6 +45,7 @@ describe("scoreCheckpoint", () => {
     const { jobId, sha256, repositoryId } = await world.services.db.adapterVersion.findFirstOrThrow({
       where: { repository: { name: "scored" } },
     });
+    if (jobId === null) throw new Error("not trained");
     const row = { jobId, repositoryId, sha256, bytes: 1, step: 7, name: `${jobId.slice(-8)}-step-7` };
     const { id } = await world.services.db.adapterCheckpoint.create({ data: row });
     expect(await scoreCheckpoint(world.services, { checkpointId: id }, forever)).toEqual({ ok: true, value: null });
