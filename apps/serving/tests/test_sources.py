@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hubserver import TOKEN, HubState, hub_server
+from lora_py.hub_server import TOKEN, HubState, hub_server
 from minio import Minio
 from rig import LIMITS, Rig, open_rig
 from s3server import ACCESS, SECRET_KEY, s3_server
