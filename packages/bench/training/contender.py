@@ -1,7 +1,9 @@
-"""One contender as a process: loads the base, then takes one training step for each line it reads and answers with the
-step's seconds and loss. The parent lets the contenders take turns.
+"""One contender as a process: loads the base and the adapter that all start from, then takes one training step for each
+line it reads and answers with the step's seconds and loss. The parent lets the contenders take turns.
 
-    contender.py own|own-unshared|own-bf16|peft|peft-bf16|trl BASE BATCHES.json
+    contender.py own|own-fp32|peft|peft-bf16|trl|trl-bf16 BASE FOLDER
+
+FOLDER holds batches.json and the adapter, in `start`. `own` is our trainer with the products it chooses by itself.
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 
-RANK, ALPHA, RATE = 8, 16, 2e-4
-MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+RATE = 2e-4
 Batch = list[tuple[list[int], list[int]]]
 
 
@@ -35,44 +36,24 @@ def serve(step: Callable[[Batch], float], batches: list[Batch]) -> None:
         answer(time.perf_counter() - wall, time.process_time() - cpu, loss)
 
 
-def own(base: Path, share: bool, products: torch.dtype) -> Callable[[Batch], float]:
-    from trainer.lora import new_lora
-    from trainer.model import Trained, load_model
-    from trainer.packing import Example, pack
-    from trainer.spec import AdapterSpec
+def own(base: Path, folder: Path, fp32: bool) -> Callable[[Batch], float]:
+    from own import examples, jobs, restore, step
 
-    cpu = torch.device("cpu")
-    model = load_model(base, cpu, torch.float32, products)
-    lora = new_lora(AdapterSpec(RANK, ALPHA, 0.0, tuple(MODULES)), model.config, 0, cpu)
-    parameter = torch.nn.Parameter(lora.flat)
-    parameter.grad = lora.flat_grad
-    optimizer = torch.optim.AdamW([parameter], lr=RATE, weight_decay=0.0, fused=True)
-
-    def step(batch: Batch) -> float:
-        rows = [Example(tuple(prompt), tuple(completion)) for prompt, completion in batch]
-        packed = pack([rows], [sum(len(row.completion) for row in rows)], cpu, share)
-        loss = model.losses(packed, [Trained(lora)]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        lora.flat_grad.mul_(torch.clamp(1.0 / (lora.flat_grad.norm() + 1e-6), max=1.0))
-        optimizer.step()
-        lora.flat_grad.zero_()
-        return float(loss)
-
-    return step
+    model, (job,) = jobs(base, folder, 1, "fp32" if fp32 else "auto")
+    restore(job, folder / "start")
+    return lambda batch: step(model, {job: examples(batch)})[0]
 
 
-def peft_model(base: Path, dtype: torch.dtype) -> Any:
+def peft_model(base: Path, folder: Path, dtype: torch.dtype) -> Any:
     import peft
     import transformers
 
-    torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MODULES, task_type="CAUSAL_LM")
-    return peft.get_peft_model(model, config).train()
+    return peft.PeftModel.from_pretrained(model, folder / "start", is_trainable=True).train()
 
 
-def peft_loop(base: Path, dtype: torch.dtype) -> Callable[[Batch], float]:
-    model = peft_model(base, dtype)
+def peft_loop(base: Path, folder: Path, dtype: torch.dtype) -> Callable[[Batch], float]:
+    model = peft_model(base, folder, dtype)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
 
@@ -95,11 +76,11 @@ def peft_loop(base: Path, dtype: torch.dtype) -> Callable[[Batch], float]:
     return step
 
 
-def trl(base: Path, batches: list[Batch]) -> None:
-    """SFTTrainer drives itself, so its callbacks wait for the turn."""
+def trl(base: Path, folder: Path, batches: list[Batch], bf16: bool) -> None:
+    """SFTTrainer drives itself, so its callbacks wait for the turn. bf16 is its default (autocast over fp32 weights);
+    recomputing activations is too, and is left off in its favour."""
     import datasets
     import transformers
-    from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
     rows = [{"input_ids": p + c, "completion_mask": [0] * len(p) + [1] * len(c)} for batch in batches for p, c in batch]
@@ -125,7 +106,7 @@ def trl(base: Path, batches: list[Batch]) -> None:
             return result
 
     config = SFTConfig(
-        output_dir=str(base.parent / ".bench-trl"),
+        output_dir=str(folder / "trl"),
         max_steps=len(batches),
         per_device_train_batch_size=len(batches[0]),
         train_sampling_strategy="sequential",
@@ -135,7 +116,7 @@ def trl(base: Path, batches: list[Batch]) -> None:
         completion_only_loss=True,
         max_length=None,
         use_cpu=True,
-        bf16=False,
+        bf16=bf16,
         gradient_checkpointing=False,
         save_strategy="no",
         report_to=[],
@@ -143,29 +124,26 @@ def trl(base: Path, batches: list[Batch]) -> None:
         disable_tqdm=True,
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
-    lora = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MODULES, task_type="CAUSAL_LM")
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     trainer = Watched(
-        model=model,
+        model=peft_model(base, folder, torch.float32),
         args=config,
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora,
         callbacks=[Turns()],
     )
     trainer.train()
 
 
 def main() -> None:
-    name, base, file = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    batches: list[Batch] = json.loads(file.read_text())
-    dtype = torch.bfloat16 if name.endswith("-bf16") else torch.float32
-    if name == "trl":
-        trl(base, batches)
+    name, base, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    batches: list[Batch] = json.loads((folder / "batches.json").read_text())
+    bf16 = name.endswith("-bf16")
+    if name.startswith("trl"):
+        trl(base, folder, batches, bf16)
     elif name.startswith("peft"):
-        serve(peft_loop(base, dtype), batches)
+        serve(peft_loop(base, folder, torch.bfloat16 if bf16 else torch.float32), batches)
     else:
-        serve(own(base, name != "own-unshared", dtype), batches)
+        serve(own(base, folder, name.endswith("-fp32")), batches)
 
 
 if __name__ == "__main__":

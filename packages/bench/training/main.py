@@ -1,155 +1,193 @@
-"""`pnpm bench training [--quick] [--json FILE]`: our training step against a plain PEFT loop and TRL's SFTTrainer.
-
-Every contender is a process that takes one step when it is its turn, all on the same batches in the same order, so that
-what else the machine does falls on all of them. Ratios are medians over the rounds, without each one's first step.
-"""
+"""`pnpm bench training [--quick] [--rounds N] [--json FILE] [--readme] [--only PART,…]`: our trainer on this machine
+against a plain PEFT loop, TRL's SFTTrainer and what we promise of it. README.md says how each row is measured."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+sys.path.insert(1, str(Path(__file__).parents[1] / "serving"))
 
 import torch
 from lora_py.base_model import ensure_default
 from lora_py.prompts import load_tokenizer
-from trainer.packing import Example, shared_prefix
+from trainer.packing import shared_prefix
 from trainer.session import choose_product_dtype
 
-from peers import PEER_ENV, peer_environment
+import memory
+import served
+import together
+from figures import Figure
+from machine import describe
+from own import CPU, Batch, examples
+from peers import peer_environment
+from race import equal_loss, faster, race
+from report import write_readme
+from rows import batches, equally_long
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
-Step = dict[str, float]
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    base: Path
+    work: Path
+    rounds: int
+    quick: bool
+    fast: bool  # whether our trainer chooses bf16 products here
+    encode: Callable[[str], list[int]]
+    eos: int
 
 
-class Contender:
-    def __init__(self, name: str, base: Path, batches: Path) -> None:
-        python = PEER_ENV / "bin/python" if name == "trl" else Path(sys.executable)
-        self.name = name
-        self.steps: list[Step] = []
-        self._process = subprocess.Popen(
-            [str(python), str(HERE / "contender.py"), name, str(base), str(batches)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"},
-        )
-        self._answer("ready")
-
-    def turn(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-        self.steps.append(json.loads(self._answer("{")))
-
-    def leave(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _answer(self, start: str) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(start):
-                return line
-        raise SystemExit(f"The contender {self.name} ended early.")
+def template(bench: Bench) -> list[Figure]:
+    rows = batches(ROOT, bench.encode, bench.eos, bench.rounds + 1, 8, template=True)
+    peers = ["peft", "trl", *(["peft-bf16", "trl-bf16"] if bench.fast else [])]
+    steps = race(["own", *_fp32(bench), *peers], bench.base, bench.work / "template", rows)
+    shared, length = _shape(rows)
+    title = f"tokens/s against {{}}, 8 rows a step, {shared:.0f} of {length:.0f} tokens a common template"
+    names = {"peft": "a plain PEFT loop", "trl": "TRL's SFTTrainer"}
+    wanted = {"peft": ">= 3", "trl": ">= 5"}
+    figures = []
+    for peer in ("peft", "trl"):
+        kind = "template" if peer == "peft" else "trl"
+        figures.append(faster(kind, title.format(names[peer]), wanted[peer], steps, "own", peer, rows))
+        if bench.fast:
+            same = "the same, bf16 products on both sides"
+            figures.append(faster(f"{kind}-bf16", same, "-", steps, "own", f"{peer}-bf16", rows))
+            same = "the same, fp32 on both sides"
+            figures.append(faster(f"{kind}-fp32", same, "-", steps, "own-fp32", peer, rows))
+    return [*figures, equal_loss(steps, "own")]
 
 
-def race(names: list[str], base: Path, batches: list[Any], rounds: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "batches.json"
-        file.write_text(json.dumps(batches))
-        contenders: list[Contender] = []
-        try:
-            contenders += [Contender(name, base, file) for name in names]
-            for _ in range(rounds + 1):
-                for contender in contenders:
-                    contender.turn()
-        finally:
-            for contender in contenders:
-                contender.leave()
-    tokens = [sum(len(p) + len(c) for p, c in batch) for batch in batches[1 : rounds + 1]]
-    return {contender.name: summary(contender.steps, tokens, contenders[0].steps) for contender in contenders}
+def no_template(bench: Bench) -> list[Figure]:
+    rows = batches(ROOT, bench.encode, bench.eos, bench.rounds + 1, 16, template=False)
+    peers = ["peft", *(["peft-bf16"] if bench.fast else [])]
+    steps = race(["own", *_fp32(bench), *peers], bench.base, bench.work / "no-template", rows)
+    _, length = _shape(rows)
+    title = f"tokens/s against a plain PEFT loop, 16 rows a step of {length:.0f} tokens without a shared prefix"
+    figures = [faster("no-template", title, ">= 1.2", steps, "own", "peft", rows)]
+    if bench.fast:
+        same = "the same, bf16 products on both sides"
+        figures.append(faster("no-template-bf16", same, "-", steps, "own", "peft-bf16", rows))
+        figures.append(faster("no-template-fp32", "the same, fp32 on both sides", "-", steps, "own-fp32", "peft", rows))
+    return figures
 
 
-def summary(steps: list[Step], tokens: list[int], ours: list[Step]) -> dict[str, Any]:
-    counted, own = steps[1:], ours[1:]
-    wall = sorted(s["wall"] / o["wall"] for s, o in zip(counted, own, strict=True))
-    return {
-        "tokens_per_second": statistics.median(n / step["wall"] for n, step in zip(tokens, counted, strict=True)),
-        "cpu_seconds_a_step": statistics.median(step["cpu"] for step in counted),
-        "ours_over_it_wall": statistics.median(wall),
-        "ours_over_it_wall_spread": [wall[0], wall[-1]],
-        "ours_over_it_cpu": statistics.median(s["cpu"] / o["cpu"] for s, o in zip(counted, own, strict=True)),
-        "first_loss": steps[0]["loss"],
-        "last_loss": steps[-1]["loss"],
-    }
+def jobs(bench: Bench) -> list[Figure]:
+    bench.work.mkdir(parents=True, exist_ok=True)
+    make = together.rows_of(ROOT, bench.encode, bench.eos)
+    asked = (bench.base, bench.work, make)
+    figures = [
+        together.measure("jobs-64", ">= 1.4", *asked, 64, "auto", bench.rounds),
+        together.measure("jobs-256", ">= 1", *asked, 256, "auto", bench.rounds),
+    ]
+    if bench.fast:
+        figures += [
+            together.measure("jobs-64-fp32", "-", *asked, 64, "fp32", bench.rounds),
+            together.measure("jobs-256-fp32", "-", *asked, 256, "fp32", bench.rounds),
+        ]
+    return [*figures, together.same_gradient(*asked)]
 
 
-def examples(batch: Any) -> list[Example]:
-    return [Example(tuple(prompt), tuple(completion)) for prompt, completion in batch]
+def held(bench: Bench) -> list[Figure]:
+    rows = equally_long(bench.encode, ROOT, 32, 128)
+    what = "memory of 8 jobs against one job's and 7 times adapter, gradient and optimizer"
+    full = f"{what}; 32 rows of 32 tokens a job"
+    return [
+        memory.measure("memory", full, bench.base, bench.work / "memory", rows, 32),
+    ]
 
 
-def show(title: str, result: dict[str, Any]) -> None:
-    print(f"\n{title}\n{'':14} tokens/s  CPU-s/step   ours faster: wall (spread), CPU   first → last loss")
-    for name, row in result.items():
-        low, high = row["ours_over_it_wall_spread"]
-        ratios = f"{row['ours_over_it_wall']:.2f}x ({low:.2f}-{high:.2f})  {row['ours_over_it_cpu']:.2f}x"
-        losses = f"{row['first_loss']:.4f} → {row['last_loss']:.4f}"
-        print(f"{name:14} {row['tokens_per_second']:8.0f}  {row['cpu_seconds_a_step']:10.2f}   {ratios:>31}   {losses}")
+def checkpoints(bench: Bench) -> list[Figure]:
+    rows = equally_long(bench.encode, ROOT, 32, 128)
+    return served.measure(bench.base, bench.work / "served", rows, 16, 4 if bench.quick else 8)
+
+
+PARTS: dict[str, Callable[[Bench], list[Figure]]] = {
+    "template": template,
+    "no-template": no_template,
+    "jobs": jobs,
+    "memory": held,
+    "checkpoints": checkpoints,
+}
+
+
+def _fp32(bench: Bench) -> list[str]:
+    return ["own-fp32"] if bench.fast else []
+
+
+def _shape(rows: list[Batch]) -> tuple[float, float]:
+    """Mean tokens of the shared prefix and of a row."""
+    made = [examples(batch) for batch in rows]
+    shared = statistics.mean(shared_prefix(batch) for batch in made)
+    return shared, statistics.mean(row.length for batch in made for row in batch)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="pnpm bench training", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: under 8 minutes on 2 cores")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--rounds", type=int, help="steps of each contender that count (15; 4 with --quick)")
+    parser.add_argument("--json", type=Path, help="also write the result here")
+    parser.add_argument("--readme", action="store_true", help="put the table into this folder's README.md")
+    parser.add_argument("--only", help=f"some of the parts: {', '.join(PARTS)}")
     parser.add_argument("--base", type=Path, default=ROOT / ".data/models/smollm2-135m-instruct")
     arguments = parser.parse_args()
-    rounds = 4 if arguments.quick else 20
-    base = ensure_default(arguments.base, lambda text: print(text, file=sys.stderr)).path
-    peer_environment()
-
-    from rows import batches
-    from together import measure
-
+    parts = arguments.only.split(",") if arguments.only else list(PARTS)
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    # contenders would outlive a benchmark that is told to end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    base = ensure_default(arguments.base, _say).path
+    if "template" in parts:
+        peer_environment()
     tokenizer = load_tokenizer(base)
-    encode: Callable[[str], list[int]] = lambda text: tokenizer.encode(text, add_special_tokens=False).ids  # noqa: E731
-    eos = int(json.loads((base / "config.json").read_text())["eos_token_id"])
-    results: dict[str, Any] = {"threads": torch.get_num_threads(), "rounds": rounds}
-
-    templated = batches(ROOT, encode, eos, rounds + 1, 8, template=True)
-    fast = choose_product_dtype("auto", torch.device("cpu")) == torch.bfloat16
-    more = ["own-bf16"] if fast else []
-    if not arguments.quick:
-        more += ["own-unshared", *(["peft-bf16"] if fast else [])]
-    results["common_template"] = race(["own", "peft", "trl", *more], base, templated, rounds)
-    shares = [(shared_prefix(rows), sum(row.length for row in rows) / len(rows)) for rows in map(examples, templated)]
-    prefix, length = (statistics.mean(values) for values in zip(*shares, strict=True))
-    results["common_template_tokens"] = {"shared": prefix, "row": length}
-    show(f"8 rows a step, {prefix:.0f} of {length:.0f} tokens a common template", results["common_template"])
-    plain = batches(ROOT, encode, eos, rounds + 1, 16, template=False)
-    results["no_template"] = race(["own", "peft"], base, plain, rounds)
-    show("16 rows a step with nothing in common", results["no_template"])
-
-    results["eight_jobs"] = [measure(ROOT, base, encode, eos, tokens, rounds) for tokens in (64, 256)]
-    print("\neight jobs in one step against one after another")
-    for row in results["eight_jobs"]:
-        print(
-            f"{row['tokens_a_job']:4} tokens a job: {row['together_tokens_per_second']:.0f} against "
-            f"{row['apart_tokens_per_second']:.0f} tokens/s, {row['ratio']:.2f}x; "
-            f"gradients differ by {row['worst_relative_gradient_difference']:.1e} at most"
+    began, load = time.time(), os.getloadavg()
+    with tempfile.TemporaryDirectory(prefix="grove-bench-") as work:
+        bench = Bench(
+            base=base,
+            work=Path(work),
+            rounds=arguments.rounds or (4 if arguments.quick else 15),
+            quick=arguments.quick,
+            fast=choose_product_dtype("auto", CPU) == torch.bfloat16,
+            encode=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
+            eos=int(json.loads((base / "config.json").read_text())["eos_token_id"]),
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        figures = []
+        for part in parts:
+            _say(f"[{time.time() - began:4.0f} s] {part}")
+            for figure in PARTS[part](bench):
+                figures.append(figure)
+                print(figure.line(), flush=True)
+    result = {
+        "machine": describe(ROOT, torch.get_num_threads()),
+        "taken_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+        "seconds": round(time.time() - began),
+        "load_before": load,
+        "load_after": os.getloadavg(),
+        "rounds": bench.rounds,
+        "quick": arguments.quick,
+        "rows": [figure.json() for figure in figures],
+    }
+    _say(f"{result['seconds']} s")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    if arguments.readme:
+        write_readme(HERE / "README.md", result, figures)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from own import Batch
+
 TEMPLATE = (
     "Read the definition of a noun and say in one word what kind of thing it is, as a careful editor of a dictionary "
     "would put it into its class: an animal, a plant, a person, an act, a place or a feeling.\n\nDefinition: "
 )
 KINDS = ["act", "animal", "artifact", "feeling", "location", "person", "plant", "state"]
-
-Batch = list[tuple[list[int], list[int]]]  # prompt ids, completion ids with EOS
 
 
 def definitions(root: Path, seed: int) -> list[str]:
@@ -50,3 +50,16 @@ def fixed(encode: Callable[[str], list[int]], eos: int, root: Path, tokens: int,
         ids = encode(f"{i}{seed} {text} " * 4)[: each - 3]
         made.append((ids, [*encode(f" {KINDS[i % len(KINDS)]}")[:1], *ids[:1], eos]))
     return made
+
+
+def equally_long(encode: Callable[[str], list[int]], root: Path, tokens: int, count: int) -> list[dict[str, str]]:
+    """Rows as a trainer's file has them, all of the same number of tokens, so that every step takes as long."""
+    made = []
+    for i, text in enumerate(definitions(root, seed=9)):
+        prompt = f"{text}:"
+        kind = KINDS[i % len(KINDS)]
+        if len(encode(prompt)) + len(encode(f" {kind}")) + 1 == tokens:
+            made.append({"prompt": prompt, "completion": kind})
+        if len(made) == count:
+            return made
+    raise SystemExit(f"There are only {len(made)} definitions of {tokens} tokens.")

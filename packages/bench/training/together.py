@@ -8,70 +8,72 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from trainer.lora import Lora, new_lora
-from trainer.model import Model, Trained, load_model
-from trainer.packing import Example, pack
-from trainer.spec import AdapterSpec
-
+from figures import Figure, of_rounds
+from own import CPU, examples, jobs, step
 from rows import fixed
+from trainer.job import Job
+from trainer.packing import Example
+from trainer.session import Precision
+from trainer.step import gradient_step
 
-CPU = torch.device("cpu")
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 JOBS = 8
 
 
 def measure(
-    root: Path, base: Path, encode: Callable[[str], list[int]], eos: int, tokens: int, rounds: int
-) -> dict[str, Any]:
-    model = load_model(base, CPU, torch.float32)
-    jobs = [new_lora(AdapterSpec(8, 16, 0.0, MODULES), model.config, seed, CPU) for seed in range(JOBS)]
-    optimizers = [_optimizer(lora) for lora in jobs]
-    rows = []
-    for seed in range(JOBS):
-        batch = fixed(encode, eos, root, tokens, max(1, tokens // 32), seed)
-        rows.append([Example(tuple(prompt), tuple(completion)) for prompt, completion in batch])
-    worst = _compare(model, jobs, rows)
+    row: str,
+    wanted: str,
+    base: Path,
+    work: Path,
+    make_rows: Callable[[int, int], list[Example]],
+    tokens: int,
+    precision: Precision,
+    rounds: int,
+) -> Figure:
+    """`make_rows`: of a job's tokens and number."""
+    model, group = jobs(base, work, JOBS, precision)
+    rows = {job: make_rows(tokens, i) for i, job in enumerate(group)}
+    step(model, rows)
     together: list[float] = []
     apart: list[float] = []
     for _ in range(rounds):
-        for times, groups in ((together, [range(JOBS)]), (apart, [[job] for job in range(JOBS)])):
-            start = time.perf_counter()
-            for group in groups:
-                _step(model, [jobs[i] for i in group], [rows[i] for i in group])
-                for i in group:
-                    optimizers[i].step()
-                    jobs[i].flat_grad.zero_()
-            times.append(time.perf_counter() - start)
-    total = sum(row.length for job in rows for row in job)
-    return {
-        "tokens_a_job": tokens,
-        "together_tokens_per_second": total / statistics.median(together),
-        "apart_tokens_per_second": total / statistics.median(apart),
-        "ratio": statistics.median(a / t for a, t in zip(apart, together, strict=True)),
-        "worst_relative_gradient_difference": worst,
-    }
+        for times, parts in ((together, [group]), (apart, [[job] for job in group])):
+            began = time.perf_counter()
+            for part in parts:
+                step(model, {job: rows[job] for job in part})
+            times.append(time.perf_counter() - began)
+    total = sum(row.length for own in rows.values() for row in own)
+    how = "" if precision == "auto" else ", fp32 products"
+    return of_rounds(
+        row,
+        f"8 jobs in one step against one after another, {tokens} tokens a job{how}",
+        wanted,
+        [a / t for a, t in zip(apart, together, strict=True)],
+        together_tokens_per_second=round(total / statistics.median(together), 1),
+        apart_tokens_per_second=round(total / statistics.median(apart), 1),
+    )
 
 
-def _step(model: Model, jobs: list[Lora], rows: list[list[Example]]) -> None:
-    packed = pack(rows, [sum(len(row.completion) for row in own) for own in rows], CPU)
-    model.losses(packed, [Trained(lora) for lora in jobs]).sum().backward()  # type: ignore[no-untyped-call]
-
-
-def _compare(model: Model, jobs: list[Lora], rows: list[list[Example]]) -> float:
-    """The largest relative difference between a job's gradient in the group and alone."""
-    _step(model, jobs, rows)
+def same_gradient(base: Path, work: Path, make_rows: Callable[[int, int], list[Example]]) -> Figure:
+    """From the same state, fp32: a job's gradient in the group against its gradient alone."""
+    model, group = jobs(base, work, JOBS, "fp32")
+    rows = {job: make_rows(64, i) for i, job in enumerate(group)}
+    step(model, rows)  # away from B = 0, where half of the gradient is zero
+    grouped = _gradients(model, rows)
     worst = 0.0
-    for lora, own in zip(jobs, rows, strict=True):
-        grouped = lora.flat_grad.clone()
-        lora.flat_grad.zero_()
-        _step(model, [lora], [own])
-        worst = max(worst, float((grouped - lora.flat_grad).norm() / lora.flat_grad.norm()))
-        lora.flat_grad.zero_()
-    return worst
+    for job, mine in rows.items():
+        alone = _gradients(model, {job: mine})[job]
+        worst = max(worst, float((grouped[job] - alone).norm() / alone.norm()))
+    title = "a job's gradient in a group of 8 against alone, fp32, relative difference of the worst job"
+    return Figure("gradient", title, "<= 1e-5", float(f"{worst:.2g}"), unit="")
 
 
-def _optimizer(lora: Lora) -> torch.optim.Optimizer:
-    parameter = torch.nn.Parameter(lora.flat)
-    parameter.grad = lora.flat_grad
-    return torch.optim.AdamW([parameter], lr=2e-4, fused=True)
+def _gradients(model: Any, rows: dict[Job, list[Example]]) -> dict[Job, Any]:
+    gradient_step(model, rows, CPU, lambda: None)
+    found = {job: job.lora.flat_grad.clone() for job in rows}
+    for job in rows:
+        job.lora.flat_grad.zero_()
+    return found
+
+
+def rows_of(root: Path, encode: Callable[[str], list[int]], eos: int) -> Callable[[int, int], list[Example]]:
+    return lambda tokens, job: examples(fixed(encode, eos, root, tokens, max(1, tokens // 32), job))
