@@ -17,6 +17,7 @@ from serving.models.config import ModelError, read_config
 from serving.models.native import NativeModel
 from serving.models.weights import load_weights
 
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
 FAMILIES = {
     "llama": {},
     "tied": {"tie_word_embeddings": True},
@@ -30,6 +31,19 @@ FAMILIES = {
             "original_max_position_embeddings": 64,
         }
     },
+    "linear-rope": {"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 3.0}},
+    "dynamic-rope": {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}},
+    "yarn": {"rope_parameters": YARN},
+    "yarn-told-all": {"rope_parameters": {**YARN, "truncate": False, "beta_fast": 16, "attention_factor": 1.4}},
+    "yarn-mscale": {"rope_parameters": {**YARN, "mscale": 0.7, "mscale_all_dim": 1.0}},
+    # As Qwen's model cards tell to write it.
+    "qwen2-yarn": {
+        "model_type": "qwen2",
+        "use_sliding_window": False,
+        "rope_theta": 10000.0,
+        "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
+        "rope_parameters": None,
+    },
     "mistral": {"model_type": "mistral", "sliding_window": 24},
     "qwen2": {"model_type": "qwen2", "sliding_window": None, "use_sliding_window": False},
     "qwen3": {"model_type": "qwen3", "sliding_window": None, "use_sliding_window": False},
@@ -42,6 +56,15 @@ def test_logits_equal_transformers(tmp_path: Path, family: str, weights: str) ->
     write_model(tmp_path, **FAMILIES[family])
     tokens = torch.randint(0, 256, (70,), generator=torch.Generator().manual_seed(1)).tolist()
     ours = logits_of(model_at(tmp_path, weights), tokens, [33, 1, 20, 16])
+    torch.testing.assert_close(ours, reference(tmp_path, tokens), atol=2e-4, rtol=1e-4)
+
+
+def test_yarn_reaches_as_far_as_it_stretches(tmp_path: Path) -> None:
+    changes = {**FAMILIES["qwen2-yarn"], "max_position_embeddings": 64}
+    write_model(tmp_path, **changes)
+    assert read_config(tmp_path).max_positions == 256
+    tokens = torch.randint(0, 256, (200,), generator=torch.Generator().manual_seed(4)).tolist()
+    ours = logits_of(model_at(tmp_path, "fp32"), tokens, [150, 50])
     torch.testing.assert_close(ours, reference(tmp_path, tokens), atol=2e-4, rtol=1e-4)
 
 
@@ -112,8 +135,8 @@ def test_unknown_family_and_rope_are_refused_by_name(tmp_path: Path) -> None:
     write_model(tmp_path / "a", model_type="gpt9")
     with pytest.raises(ModelError, match="gpt9"):
         read_config(tmp_path / "a")
-    write_model(tmp_path / "b", rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0})
-    with pytest.raises(ModelError, match="yarn"):
+    write_model(tmp_path / "b", rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0})
+    with pytest.raises(ModelError, match="longrope"):
         read_config(tmp_path / "b")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+ROPE_KINDS = ("default", "linear", "dynamic", "llama3", "yarn")
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -16,11 +18,15 @@ class ModelError(Exception):
 @dataclass(frozen=True, slots=True)
 class RopeConfig:
     theta: float
-    kind: str  # "default", "linear" or "llama3"
+    kind: str  # of ROPE_KINDS
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max: int = 8192
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    whole_dims: bool = True  # yarn's two borders lie between dimensions
+    attention_factor: float = 1.0  # what cosines and sines are multiplied by
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +111,36 @@ def _rope(fields: _Fields) -> RopeConfig:
     inner = _Fields(scaling, fields.path)
     theta = inner.number("rope_theta", fields.number("rope_theta", 10000.0))
     kind = str(scaling.get("rope_type", scaling.get("type", "default")))
-    if kind not in ("default", "linear", "llama3"):
-        raise ModelError(f"{fields.path}: rope type {kind!r} is not supported (default, linear and llama3 are)")
+    if kind not in ROPE_KINDS:
+        raise ModelError(f"{fields.path}: rope type {kind!r} is not supported ({', '.join(ROPE_KINDS)} are)")
+    longest = fields.whole("max_position_embeddings")
+    original = inner.whole("original_max_position_embeddings", longest if kind == "yarn" else 8192)
+    factor = inner.number("factor", longest / original if kind == "yarn" else 1.0)
     return RopeConfig(
         theta=theta,
         kind=kind,
-        factor=inner.number("factor", 1.0),
+        factor=factor,
         low_freq_factor=inner.number("low_freq_factor", 1.0),
         high_freq_factor=inner.number("high_freq_factor", 4.0),
-        original_max=inner.whole("original_max_position_embeddings", 8192),
+        original_max=original,
+        beta_fast=inner.number("beta_fast", 32.0),
+        beta_slow=inner.number("beta_slow", 1.0),
+        whole_dims=inner.flag("truncate", True),
+        attention_factor=_attention_factor(inner, factor) if kind == "yarn" else 1.0,
     )
+
+
+def _attention_factor(scaling: _Fields, factor: float) -> float:
+    """YaRN makes attention a little sharper the further it stretches."""
+
+    def sharpness(strength: float) -> float:
+        return 0.1 * strength * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+    if scaling.data.get("attention_factor") is not None:
+        return scaling.number("attention_factor")
+    if scaling.data.get("mscale") and scaling.data.get("mscale_all_dim"):
+        return sharpness(scaling.number("mscale")) / sharpness(scaling.number("mscale_all_dim"))
+    return sharpness(1.0)
 
 
 def _eos_ids(folder: Path, config: dict[str, object]) -> frozenset[int]:
@@ -148,6 +174,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise ModelError(f"{path}: quantized checkpoints are not supported; save the model as plain safetensors")
     if str(data.get("hidden_act", "silu")) != "silu":
         raise ModelError(f"{path}: hidden_act {data.get('hidden_act')!r} is not supported (silu is)")
+    rope = _rope(fields)
     heads, layers = fields.whole("num_attention_heads"), fields.whole("num_hidden_layers")
     hidden = fields.whole("hidden_size")
     head_dim = fields.data.get("head_dim")
@@ -160,9 +187,12 @@ def read_config(folder: Path) -> ModelConfig:
         head_dim=head_dim if isinstance(head_dim, int) else hidden // heads,
         intermediate=fields.whole("intermediate_size"),
         vocab=fields.whole("vocab_size"),
-        max_positions=fields.whole("max_position_embeddings"),
+        # Qwen's model cards leave max_position_embeddings as it was before the stretch.
+        max_positions=max(fields.whole("max_position_embeddings"), round(rope.original_max * rope.factor))
+        if rope.kind == "yarn"
+        else fields.whole("max_position_embeddings"),
         norm_eps=fields.number("rms_norm_eps", 1e-6),
-        rope=_rope(fields),
+        rope=rope,
         tied=fields.flag("tie_word_embeddings", False),
         qkv_bias=family == "qwen2" or fields.flag("attention_bias", False),
         qk_norm=family == "qwen3",
