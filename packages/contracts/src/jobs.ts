@@ -84,11 +84,17 @@ export function isServed({
 export const jobConfig = rowConfig.extend({ baseModel: z.string().min(1), hyperparameters });
 export type JobConfig = z.infer<typeof jobConfig>;
 
+/** The caller's own words about a job, which come back with it: 16 at most. */
+export const jobMetadata = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= 16, "Give at most 16 pairs.");
+
 export const createJobInput = z.strictObject({
   name: displayName.optional(), // absent: the repository's name
   datasetId: z.uuid(),
   repository: slug, // made if it does not exist; each finished job adds a version
   config: jobConfig,
+  metadata: jobMetadata.optional(),
   idempotencyKey: z.string().min(1).max(255).optional(), // same key, same input: the same job again
 });
 export type CreateJobInput = z.infer<typeof createJobInput>;
@@ -139,6 +145,7 @@ export type JobView = {
   adapterId: string | null; // "repository/version" once published
   adapterVersionId: string | null;
   config: JobConfig;
+  metadata: Record<string, string>;
   sweepId: string | null;
   attempt: number;
   cancelRequested: boolean;

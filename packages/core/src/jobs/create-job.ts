@@ -54,6 +54,7 @@ export async function insertJob(
       name: input.name ?? name,
       status: "queued",
       config,
+      ...(input.metadata === undefined ? {} : { metadata: input.metadata }),
       idempotencyKey: input.idempotencyKey ?? null,
       ...made,
     },

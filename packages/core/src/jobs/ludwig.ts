@@ -3,10 +3,11 @@ import type { Failure } from "@grove/contracts/errors";
 import { jobConfig, type LudwigProblem, type ParsedLudwig, type ParseLudwigInput } from "@grove/contracts/jobs";
 import type { Dataset } from "@grove/db";
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit, type YAMLMap } from "yaml";
-import type { CoreSettings, OrgCtx } from "../context.ts";
+import type { OrgCtx } from "../context.ts";
 import { checkRows } from "../datasets/examples.ts";
 import { columnNames, findReadyDataset } from "../datasets/preview.ts";
 import { closest } from "../datasets/text.ts";
+import type { BaseSettings } from "./base-alias.ts";
 import { checkMethod } from "./check-method.ts";
 import { findStart } from "./continue-from.ts";
 import { cureOf } from "./ludwig-cure.ts";
@@ -33,7 +34,7 @@ class Reader {
   readonly #draft: LudwigDraft;
   readonly #dataset: Dataset;
 
-  constructor(text: string, { baseModel, baseAliases }: CoreSettings, dataset: Dataset) {
+  constructor(text: string, { baseModel, baseAliases }: BaseSettings, dataset: Dataset) {
     this.#document = parseDocument(text, { lineCounter: this.#lines, uniqueKeys: true, prettyErrors: false });
     this.#dataset = dataset;
     const profile = datasetProfile.parse(dataset.profile);

@@ -1,4 +1,4 @@
-import { type JobView, jobConfig, jobStatuses } from "@grove/contracts/jobs";
+import { type JobView, jobConfig, jobMetadata, jobStatuses } from "@grove/contracts/jobs";
 import type { Prisma } from "@grove/db";
 import { z } from "zod";
 import type { Services } from "../context.ts";
@@ -42,6 +42,7 @@ function toJobView(row: JobRow, costMicroUsd: bigint): JobView {
     adapterId: published === null ? null : `${repository.name}/${published.version}`,
     adapterVersionId: published?.id ?? null,
     config: jobConfig.parse(row.config),
+    metadata: row.metadata === null ? {} : jobMetadata.parse(row.metadata),
     sweepId: row.sweepId,
     attempt: row.attempt,
     paused: row.paused,

@@ -7,6 +7,7 @@ import { findReadyDataset } from "@grove/core/datasets/preview";
 import { jobActs } from "@grove/core/jobs/acts";
 import { createJob } from "@grove/core/jobs/create-job";
 import { fromPredibase, predibaseConfig } from "@grove/core/jobs/doors/predibase";
+import { readStart } from "@grove/core/jobs/doors/start";
 import { parseLudwig } from "@grove/core/jobs/ludwig";
 import { quoteJob } from "@grove/core/jobs/quote-job";
 import { getJob, listJobEvents, listJobs, readJobLog } from "@grove/core/jobs/read";
@@ -17,6 +18,13 @@ import { failureResponse } from "../../errors.ts";
 import { jsonResponse, numbersIn, parseInput, readJson, resultResponse } from "../../json.ts";
 import { readKeyed } from "./keyed.ts";
 import { smallBody } from "./small-body.ts";
+
+/** Predibase's SDK sends the adapter to go on from beside its configuration. */
+const predibaseInput = z.strictObject({
+  datasetId: z.uuid(),
+  config: predibaseConfig,
+  continueFromVersion: z.string().min(1).nullable().optional(),
+});
 
 export function jobRoutes(_services: Services): Hono<GatewayEnv> {
   const app = new Hono<GatewayEnv>({ strict: false });
@@ -48,11 +56,16 @@ export function jobRoutes(_services: Services): Hono<GatewayEnv> {
     return jsonResponse({ error, problems: parsed.problems }, 422);
   });
   app.post("/parse-predibase", async (c) => {
-    const input = await readJson(c, z.strictObject({ datasetId: z.uuid(), config: predibaseConfig }));
+    const input = await readJson(c, predibaseInput);
     if (!input.ok) return failureResponse("grove", input);
-    const dataset = await findReadyDataset(c.var.ctx, input.value.datasetId);
+    const { ctx } = c.var;
+    const { datasetId, config: asked, continueFromVersion } = input.value;
+    const dataset = await findReadyDataset(ctx, datasetId);
     if (!dataset.ok) return failureResponse("grove", dataset);
-    const config = fromPredibase(input.value.config, datasetProfile.parse(dataset.value.profile));
+    const start = await readStart(ctx, continueFromVersion ?? null, "continueFromVersion");
+    if (!start.ok) return failureResponse("grove", start);
+    const profile = datasetProfile.parse(dataset.value.profile);
+    const config = fromPredibase(asked, profile, { settings: ctx.settings, start: start.value });
     return config.ok ? jsonResponse({ config: config.value }) : failureResponse("grove", config);
   });
   app.get("/:id", async (c) => {

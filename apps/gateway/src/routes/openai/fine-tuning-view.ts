@@ -46,7 +46,7 @@ export function toFineTuningJob(job: JobView, orgSlug: string) {
     trained_tokens: job.result?.trainTokens ?? null,
     error: job.error === null ? null : { ...job.error, param: null },
     integrations: [],
-    metadata: {},
+    metadata: job.metadata,
   };
 }
 

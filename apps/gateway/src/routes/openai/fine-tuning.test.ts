@@ -64,7 +64,7 @@ test("upload, job, events, checkpoints and the model's name, by the official cli
       `
 file = client.files.create(file=open(sys.argv[3], "rb"), purpose="fine-tune")
 settings = {"n_epochs": 4, "batch_size": 4, "learning_rate_multiplier": 20}
-job = client.fine_tuning.jobs.create(model="tiny", training_file=file.id, suffix="sums", seed=3, hyperparameters=settings, extra_body={"rank": 4})
+job = client.fine_tuning.jobs.create(model="tiny", training_file=file.id, suffix="sums", seed=3, hyperparameters=settings, metadata={"team": "search"}, extra_body={"rank": 4})
 read = client.files.retrieve(file.id)
 names = [one.filename for one in client.files.list()]
 print(json.dumps({"file": read.model_dump(), "names": names, "job": job.model_dump()}))`,
@@ -82,6 +82,7 @@ print(json.dumps({"file": read.model_dump(), "names": names, "job": job.model_du
       seed: 3,
       fine_tuned_model: null,
       hyperparameters: { n_epochs: 4, batch_size: 4, learning_rate_multiplier: 20 },
+      metadata: { team: "search" },
     },
   });
   const row = await world.services.db.job.findFirstOrThrow();
@@ -109,6 +110,16 @@ print(json.dumps({
   const told = await world.services.db.jobEvent.count({ where: { jobId: row.id } });
   expect(told).toBeGreaterThan(10);
   expect(done.events).toBe(told); // page by page, none lost, none twice
+
+  const next = await python(
+    `
+job = client.fine_tuning.jobs.create(model="sums/1", training_file=sys.argv[3])
+print(json.dumps({"job": job.model_dump()}))`,
+    `file-${row.datasetId}`,
+  );
+  expect(next).toMatchObject({ job: { status: "queued", model: "tiny" } });
+  const goingOn = await world.services.db.job.findFirstOrThrow({ where: { status: "queued" } });
+  expect(goingOn.config).toMatchObject({ hyperparameters: { continueFrom: "sums/1", rank: 4 } });
 }, 120_000);
 
 test.each([
@@ -117,6 +128,12 @@ test.each([
     `client.fine_tuning.jobs.create(model="tiny", training_file="file-none")`,
     "NotFoundError",
     "training_file",
+  ],
+  [
+    "an adapter that is not there as the model",
+    `client.fine_tuning.jobs.create(model="nothing/1", training_file="file-" + client.files.list().data[0].id[5:])`,
+    "NotFoundError",
+    "model",
   ],
   [
     "another purpose",
@@ -132,4 +149,4 @@ try:
 except openai.APIStatusError as error:
     print(json.dumps({"exception": type(error).__name__, "param": error.param}))`);
   expect(said).toEqual({ exception, param });
-});
+}, 60_000);

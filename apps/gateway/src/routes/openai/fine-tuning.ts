@@ -2,11 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { DatasetView } from "@grove/contracts/datasets";
 import { type ErrorCode, fail, type Result } from "@grove/contracts/errors";
 import type { JobView } from "@grove/contracts/jobs";
+import { adapterId } from "@grove/contracts/names";
 import { listCheckpoints } from "@grove/core/adapters/checkpoints";
 import { getDataset } from "@grove/core/datasets/read";
 import { jobActs } from "@grove/core/jobs/acts";
 import { createJob } from "@grove/core/jobs/create-job";
 import { fromOpenAi, type OpenAiJobInput, openAiJobInput } from "@grove/core/jobs/doors/openai";
+import { readStart } from "@grove/core/jobs/doors/start";
 import { getJob, listJobEvents, listJobs } from "@grove/core/jobs/read";
 import { Hono } from "hono";
 import type { GatewayContext, GatewayEnv } from "../../context.ts";
@@ -72,10 +74,13 @@ async function create(c: GatewayContext, input: OpenAiJobInput): Promise<Result<
   if (!dataset.ok) return dataset;
   const { id, name, profile } = dataset.value;
   if (profile === null) return fail("dataset_not_ready", unread(dataset.value), { field: "training_file" });
-  const job = fromOpenAi(input, { id, name, profile });
+  const { ctx } = c.var;
+  const start = await readStart(ctx, adapterId.safeParse(input.model).success ? input.model : null, "model");
+  if (!start.ok) return start;
+  const job = fromOpenAi(input, { id, name, profile }, { settings: ctx.settings, start: start.value });
   if (!job.ok) return job;
   const idempotencyKey = c.req.header("idempotency-key");
-  return createJob(c.var.ctx, idempotencyKey === undefined ? job.value : { ...job.value, idempotencyKey });
+  return createJob(ctx, idempotencyKey === undefined ? job.value : { ...job.value, idempotencyKey });
 }
 
 /** OpenAI's clients make the job right after the upload: the file is given time to be read. */
