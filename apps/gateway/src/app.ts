@@ -35,7 +35,7 @@ export function createApp(services: Services, options: AppOptions): Hono<Gateway
     c.res.headers.set("x-request-id", c.var.requestId);
   });
   // tokens travel in a header and never in a cookie, so another page's script gains nothing by asking
-  app.use(cors({ origin: "*", allowMethods: ["GET", "POST", "DELETE"], exposeHeaders: ["*"] }));
+  app.use(cors({ origin: "*", allowMethods: ["GET", "POST", "PUT", "DELETE"], exposeHeaders: ["*"] }));
   app.route("/", healthRoutes(services));
   for (const family of ["/v1/files", "/v1/fine_tuning/jobs"]) {
     app.use(family, authenticate(services, "openai"));

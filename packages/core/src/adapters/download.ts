@@ -8,6 +8,7 @@ import { readCard, readGroveFile } from "./about.ts";
 import { exportContentTypes, exportKey, findExport } from "./exports.ts";
 import { openAdapterFile } from "./files.ts";
 import { findVersion } from "./read.ts";
+import { findServable, quote } from "./servable.ts";
 import type { VersionRow } from "./view.ts";
 import { finishZip } from "./zip.ts";
 
@@ -45,12 +46,19 @@ export async function openAdapterFiles(
   return files;
 }
 
-/** One file of a version, by its name. */
-export async function readVersionFile(
+/** One file of a version, by its name; of a checkpoint, the two that it is served from. */
+export async function readAdapterFile(
   ctx: OrgCtx,
   adapterId: string,
   name: AdapterFileName,
 ): Promise<Result<AdapterFile, "adapter_not_found">> {
+  if (name !== "README.md" && name !== "grove.json") {
+    const found = await findServable(ctx, adapterId);
+    if (!found.ok || found.value === null)
+      return fail("adapter_not_found", `There is no adapter ${quote(adapterId)} in this organisation.`);
+    const file = await openAdapterFile(ctx, found.value.sha256, name);
+    return file === null ? gone(adapterId) : ok({ name, ...file });
+  }
   const version = await findVersion(ctx, adapterId);
   if (!version.ok) return version;
   const file = await openOne(ctx, version.value, name);
