@@ -46,7 +46,8 @@ def run(spec_file: Path, spec: dict[str, Any], **options: Any) -> tuple[int, lis
 
 def begin(spec_file: Path, spec: dict[str, Any]) -> tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]:
     spec_file.write_text(json.dumps(spec))
-    child = subprocess.Popen(command(spec_file), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command(spec_file), stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT)
     assert child.stdout is not None
     return child, (json.loads(line) for line in child.stdout)
 

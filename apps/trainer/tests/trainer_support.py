@@ -25,6 +25,7 @@ from trainer.job import Job  # noqa: E402
 from trainer.loop import Group  # noqa: E402
 from trainer.lora import new_lora  # noqa: E402
 from trainer.spec import parse_spec  # noqa: E402
+from trainer.start_adapter import go_on_from  # noqa: E402
 
 CPU = torch.device("cpu")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": ":".join(PATHS), "OMP_NUM_THREADS": "1"}  # of a trainer started as a process
@@ -65,7 +66,11 @@ class Run:
         rows = read_rows(self.spec.train_file, encode, self.spec.training.max_length, 256)
         file = self.spec.validation_file
         validation = None if file is None else read_rows(file, encode, rows.max_length, 256)
-        lora = new_lora(self.spec.adapter, self.model.config, self.spec.training.seed, CPU, squares=self.model.squares)
+        shapes = self.model.shapes(self.spec.adapter)
+        seed = self.spec.training.seed
+        lora = new_lora(self.spec.adapter, self.model.config, seed, CPU, shapes, self.model.squares)
+        if self.spec.adapter.init_adapter is not None:
+            lora = go_on_from(self.spec.adapter.init_adapter, self.spec, lora)
         self.job = Job(self.spec, rows, validation, lora, self.events.append, now or Ticking())
         self.job.start("cpu")
 

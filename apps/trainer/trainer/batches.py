@@ -11,6 +11,9 @@ from trainer.packing import Example, own_tokens, shared_prefix
 
 ORDER_STREAM = 0x02DE
 WINDOW = 25  # batches whose rows are sorted by length together
+VALIDATION_STREAM = 0x7A11
+VALIDATION_SHARE = 0.15  # validation rows read over a run, as a share of training rows
+FEWEST_VALIDATION_ROWS = 32
 
 
 def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -38,3 +41,13 @@ def micro_batches(rows: Sequence[Example], token_limit: int) -> list[list[Exampl
         parts[-1].append(row)
         used += own
     return parts
+
+
+def validation_sample(examples: Sequence[Example], trained_rows: int, times: int, seed: int) -> list[Example]:
+    """The rows that each of `times` validations of a run over `trained_rows` rows reads, to keep them short."""
+    ordered = sorted(examples, key=lambda example: example.length)
+    count = max(FEWEST_VALIDATION_ROWS, int(VALIDATION_SHARE * trained_rows / times))
+    if count >= len(ordered):
+        return ordered
+    chosen = torch.randperm(len(ordered), generator=generator_for(seed, VALIDATION_STREAM))[:count].sort().values
+    return [ordered[i] for i in chosen.tolist()]

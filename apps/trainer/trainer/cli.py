@@ -1,8 +1,8 @@
 """`python -m trainer run --spec FILE`: events on stdout, log on stderr. `quote` says what the job will take.
 
 Exit status of a single job: 0 finished, 3 cancelled, 1 failed. Of a group: 0 when every job's own last event was sent.
-Commands on stdin, one JSON object a line: {"cancel": JOB_ID}, {"pause": JOB_ID}, {"resume": JOB_ID}, and for a group
-{"join": SPEC}.
+Commands on stdin, one JSON object a line: {"cancel": JOB_ID}, {"pause": JOB_ID}, {"resume": JOB_ID},
+{"finish": JOB_ID, "step": N}, and for a group {"join": SPEC}.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Commands:
                     group.pause(job_id)
                 case {"resume": str(job_id), **rest} if not rest:
                     group.resume(job_id)
+                case {"finish": str(job_id), "step": int(step), **rest} if not rest:
+                    group.finish(job_id, step)
                 case _:
                     log.error("not a command: %s", line[:200])
 
@@ -91,6 +93,7 @@ def main(argv: list[str], interrupt: Interrupt) -> int:
     again.add_argument("--manifest", type=Path, required=True, help="the adapter's grove.json")
     again.add_argument("--train-file", type=Path, required=True)
     again.add_argument("--validation-file", type=Path)
+    again.add_argument("--init-adapter", type=Path, help="the adapter that the run went on from")
     again.add_argument("--base-model", type=Path, required=True)
     again.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -133,7 +136,8 @@ def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
 def replay_run(asked: argparse.Namespace, interrupt: Interrupt) -> int:
     """Events of the run, then one line, `{"replay": {"sha256", "expected", "same", "warnings"}}`."""
     try:
-        found = plan(asked.manifest, asked.train_file, asked.validation_file, asked.base_model, asked.output_dir)
+        data, start = (asked.train_file, asked.validation_file), asked.init_adapter
+        found = plan(asked.manifest, *data, asked.base_model, asked.output_dir, start)
     except TrainerError as error:
         emit(Failed(error.code, error.message))
         return FAILED
@@ -144,7 +148,7 @@ def replay_run(asked: argparse.Namespace, interrupt: Interrupt) -> int:
     if session.group is None or not session.group.jobs:
         return FAILED
     job = session.group.jobs[0]
-    session.group.run()
+    session.group.run(found.before_round)
     status = max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)
     if status == FINISHED:
         sha256 = adapter_sha256(asked.output_dir)

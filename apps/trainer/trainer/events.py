@@ -11,7 +11,15 @@ from trainer.errors import FailureCode
 from trainer.rows import DataKind
 
 StoppedBy = Literal["epochs", "max_steps", "max_seconds", "early_stopping", "task_metric"]
-WarningCode = Literal["checkpoint_ignored", "rows_dropped", "rows_cut", "no_validation", "validation_sampled"]
+WarningCode = Literal[
+    "checkpoint_ignored",
+    "checkpoint_missing",
+    "rows_dropped",
+    "rows_cut",
+    "no_validation",
+    "validation_sampled",
+    "modules_mapped",
+]
 
 
 @dataclass(frozen=True, slots=True)

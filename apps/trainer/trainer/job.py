@@ -12,22 +12,19 @@ import torch
 from torch import Tensor
 
 from trainer import schedule
-from trainer.batches import epoch_order
+from trainer.batches import epoch_order, validation_sample
 from trainer.checkpoint import Position, read_latest, write_checkpoint
 from trainer.clock import Clock
 from trainer.data import Rows
 from trainer.errors import TrainerError
 from trainer.events import Emit, Paused, Resumed, Started, StepDone, StoppedBy, Validation, Warning
-from trainer.lora import Lora, generator_for
+from trainer.lora import Lora
 from trainer.objectives import Measured, Reference
 from trainer.optimizers import make_optimizer, optimizer_state, restore_optimizer
 from trainer.packing import Example
 from trainer.spec import Spec
 
-VALIDATION_STREAM = 0x7A11
 RECENT = 20  # steps whose mean is the reported training loss
-VALIDATION_SHARE = 0.15  # validation rows read over a run, as a share of training rows
-FEWEST_VALIDATION_ROWS = 32
 EVENT_GAP = 0.1  # seconds between two step events
 
 
@@ -45,14 +42,16 @@ class Job:
         self._evaluate_every = schedule.every(training.evaluate_every_steps, self.total_steps)
         self._checkpoint_every = schedule.every(training.checkpoint_every_steps, self.total_steps)
         self.evaluations = math.ceil(self.total_steps / self._evaluate_every)
-        self.validation_rows = self._sample(validation)
+        seen = self.total_steps * min(training.batch_size, len(train.examples))
+        examples = () if validation is None else validation.examples
+        self.validation_rows = validation_sample(examples, seen, self.evaluations, training.seed)
         self._position = Position(0, 0, 0.0, (), None, None, 0)
         self.reference = Reference()
         self._best: Tensor | None = None
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
         self._last_event = -math.inf
         self.device = ""
-        self._validation_count = 0 if validation is None else len(validation.examples)
+        self._validation_count = len(examples)
 
     @property
     def step(self) -> int:
@@ -192,7 +191,11 @@ class Job:
         """With early stopping, the adapter that is kept is the best one validated, not the last."""
         if self._best is not None:
             self.lora.restore(self._best)
-            self._position = dataclasses.replace(self._position, validation_loss=self._position.best_loss)
+            self.choose(self._position.best_loss)
+
+    def choose(self, validation_loss: float | None) -> None:
+        """The adapter is an earlier one again, of that loss."""
+        self._position = dataclasses.replace(self._position, validation_loss=validation_loss)
 
     @property
     def epochs_done(self) -> float:
@@ -225,6 +228,9 @@ class Job:
         )
 
     def _warn(self) -> None:
+        if set(self.lora.modules) != set(self.spec.adapter.target_modules):
+            text = f"This base has linears of its own names: the adapter is on {', '.join(self.lora.modules)}."
+            self.emit(Warning("modules_mapped", text))
         if self.train.dropped:
             text = f"{self.train.dropped} rows were left out: their completion is empty or does not fit the length."
             self.emit(Warning("rows_dropped", text))
@@ -234,21 +240,9 @@ class Job:
             text = f"Validation reads {len(self.validation_rows)} of {self._validation_count} rows, to keep it short."
             self.emit(Warning("validation_sampled", text))
 
-    def _sample(self, validation: Rows | None) -> list[Example]:
-        if validation is None:
-            return []
-        examples = sorted(validation.examples, key=lambda example: example.length)
-        seen = self.total_steps * min(self.spec.training.batch_size, len(self.train.examples))
-        count = max(FEWEST_VALIDATION_ROWS, int(VALIDATION_SHARE * seen / self.evaluations))
-        if count >= len(examples):
-            return examples
-        generator = generator_for(self.spec.training.seed, VALIDATION_STREAM)
-        chosen = torch.randperm(len(examples), generator=generator)[:count].sort().values
-        return [examples[i] for i in chosen.tolist()]
-
     def _fingerprint(self) -> str:
         """What must be the same for a checkpoint to be gone on from."""
-        training = dataclasses.asdict(self.spec.training)
-        settings = [self.spec.base_model.id, self.spec.prompt_format, dataclasses.asdict(self.spec.adapter), training]
+        training, adapter = dataclasses.asdict(self.spec.training), self.spec.adapter.settings()
+        settings = [self.spec.base_model.id, self.spec.prompt_format, adapter, training, self.lora.origin]
         text = json.dumps([settings, self.train.sha256, self.train.max_length, list(self.lora.pairs)])
         return hashlib.sha256(text.encode()).hexdigest()

@@ -16,12 +16,12 @@ import torch
 
 from trainer.base import Base
 from trainer.errors import as_trainer_error
-from trainer.events import Cancelled, Failed
+from trainer.events import Cancelled, Failed, Warning
 from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.objectives import Measured
 from trainer.packing import Example
-from trainer.save import publish, save_adapter
+from trainer.save import publish, save_adapter, take_published
 from trainer.step import evaluate, gradient_step
 
 PAUSED_POLL = 0.05  # seconds between two looks at the commands while every job is paused
@@ -44,6 +44,11 @@ class Group:
         for job in [job for job in self.jobs if job.spec.job_id == job_id]:
             job.emit(Cancelled(job.step, job.tokens, job.position.seconds))
             self._leave(job, "cancelled")
+
+    def finish(self, job_id: str, step: int) -> None:
+        """Ends the job in good order, with the adapter of its checkpoint of that step."""
+        for job in [job for job in self.jobs if job.spec.job_id == job_id]:
+            self._guarded(job, partial(self._finish, job, step))
 
     def pause(self, job_id: str) -> None:
         """The job keeps its memory and its place; what it would lose to a kill is nothing."""
@@ -124,6 +129,14 @@ class Group:
             job.settle()
             job.emit(save_adapter(job, stopped_by))
             self._leave(job, "finished")
+
+    def _finish(self, job: Job, step: int) -> None:
+        if not take_published(job, step):
+            text = f"The checkpoint of step {step} is no longer kept, so the adapter is that of step {job.step}."
+            job.emit(Warning("checkpoint_missing", text))
+            step = job.step
+        job.emit(save_adapter(job, "task_metric", step))
+        self._leave(job, "finished")
 
     def _guarded(self, job: Job, act: Callable[[], None]) -> None:
         """A failure ends the job that it belongs to and no other."""

@@ -28,6 +28,7 @@ class Lora:
     scaling: float
     dropout: float
     doras: Mapping[str, Dora] = field(default_factory=dict)  # of every module, or of none
+    origin: str | None = None  # SHA-256 of the adapter that it goes on from
 
     @property
     def modules(self) -> tuple[str, ...]:

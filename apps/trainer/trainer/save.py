@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import json
 import platform
 import shutil
-from functools import lru_cache
 from pathlib import Path
 
 import torch
-from lora_py.base_model import open_folder
-from lora_py.peft_files import CONFIG_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
+from lora_py.peft_files import CONFIG_FILE, GROVE_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
 
+from trainer.base_hash import base_sha256
 from trainer.events import Checkpoint, Finished, StoppedBy
 from trainer.job import Job
+from trainer.start_adapter import read_values, take_values
 
 PUBLISHED = 20  # checkpoints whose adapter folder is kept
 
@@ -35,6 +35,7 @@ Trained by Grove, job `{job}`.
 | prompt format | `{prompt_format}` |
 | rank, alpha, dropout | {rank}, {alpha:g}, {dropout:g} |
 | modules | {modules} |
+| went on from | {origin} |
 | training rows | {rows} (SHA-256 of the file `{data}`) |
 | steps, epochs | {steps}, {epochs:.2f} |
 | tokens | {tokens} |
@@ -54,9 +55,10 @@ model = AutoPeftModelForCausalLM.from_pretrained("path/to/this/folder")
 """
 
 
-def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
+def save_adapter(job: Job, stopped_by: StoppedBy, adapter_step: int | None = None) -> Finished:
+    """`adapter_step`: where the adapter stood so, if that was not at the end."""
     spec, position = job.spec, job.position
-    sha256 = _write(job, spec.output_dir, stopped_by)
+    sha256 = _write(job, spec.output_dir, stopped_by, adapter_step)
     return Finished(
         steps=position.step,
         epochs=job.epochs_done,
@@ -72,14 +74,31 @@ def save_adapter(job: Job, stopped_by: StoppedBy) -> Finished:
 
 def publish(job: Job) -> Checkpoint:
     """The adapter as it stands, as a folder of its own that serving can load while the training goes on."""
-    folder = job.spec.checkpoint_dir / f"step-{job.step:08d}" / "adapter"
+    folder = _published(job, job.step)
     sha256 = _write(job, folder, "checkpoint")
     for old in sorted(job.spec.checkpoint_dir.glob("step-*/adapter"))[:-PUBLISHED]:
         shutil.rmtree(old.parent, ignore_errors=True)
     return Checkpoint(job.step, sha256, str(folder))
 
 
-def _write(job: Job, folder: Path, stopped_by: str) -> str:
+def take_published(job: Job, step: int) -> bool:
+    """Brings the adapter back to what `publish` wrote at that step. False: that is no longer kept."""
+    folder = _published(job, step)
+    try:
+        values = read_values((folder / WEIGHTS_FILE).read_bytes())
+        loss = json.loads((folder / GROVE_FILE).read_bytes())["validation_loss"]
+    except FileNotFoundError:
+        return False
+    take_values(job.lora, values)
+    job.choose(loss)
+    return True
+
+
+def _published(job: Job, step: int) -> Path:
+    return job.spec.checkpoint_dir / f"step-{step:08d}" / "adapter"
+
+
+def _write(job: Job, folder: Path, stopped_by: str, adapter_step: int | None = None) -> str:
     spec = job.spec
     settings = AdapterSettings(
         rank=spec.adapter.rank,
@@ -91,23 +110,26 @@ def _write(job: Job, folder: Path, stopped_by: str) -> str:
         use_rslora=spec.adapter.use_rslora,
         use_dora=spec.adapter.use_dora,
     )
-    card, manifest = _card(job, stopped_by), _manifest(job, stopped_by)
+    card, manifest = _card(job, stopped_by), _manifest(job, stopped_by, adapter_step)
     return write_adapter(folder, settings, job.lora.weights(), card, manifest, job.lora.magnitudes())
 
 
-def _manifest(job: Job, stopped_by: str) -> dict[str, object]:
+def _manifest(job: Job, stopped_by: str, adapter_step: int | None) -> dict[str, object]:
     """What a replay needs to come to the same hash, and what it must be compared with."""
     spec = job.spec
     return {
         "job_id": spec.job_id,
         "step": job.step,
+        "adapter_step": adapter_step,
         "stopped_by": stopped_by,
+        "validation_loss": job.position.validation_loss,
         "data_kind": job.train.kind,
         "quantization": None if spec.quantization is None else dataclasses.asdict(spec.quantization),
         "base_sha256": base_sha256(spec.base_model.path),
         "data_sha256": job.train.sha256,
         "max_length": job.train.max_length,
-        "adapter": dataclasses.asdict(spec.adapter),
+        "adapter": spec.adapter.settings(),
+        "init_adapter_sha256": job.lora.origin,
         "modules": list(job.lora.modules),
         "training": dataclasses.asdict(spec.training),
         "versions": versions(),
@@ -123,17 +145,6 @@ def hardware(job: Job) -> dict[str, str]:
     return {"device": job.device, "machine": platform.machine()}
 
 
-@lru_cache
-def base_sha256(path: Path) -> str:
-    """Over the bytes of the base's weight files, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in open_folder(path).weight_files:
-        with name.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _card(job: Job, stopped_by: str) -> str:
     spec, position = job.spec, job.position
     validation = "none" if position.validation_loss is None else f"{position.validation_loss:.4f}"
@@ -145,6 +156,7 @@ def _card(job: Job, stopped_by: str) -> str:
         alpha=spec.adapter.alpha,
         dropout=spec.adapter.dropout,
         modules=", ".join(job.lora.modules),
+        origin="a new adapter" if job.lora.origin is None else f"the adapter of SHA-256 `{job.lora.origin}`",
         rows=len(job.train.examples),
         data=job.train.sha256,
         steps=position.step,

@@ -25,6 +25,7 @@ from trainer.loop import Group
 from trainer.lora import new_lora
 from trainer.rows import DataKind
 from trainer.spec import Spec, parse_spec
+from trainer.start_adapter import go_on_from
 
 log = logging.getLogger("trainer")
 Precision = Literal["auto", "fp32", "bf16"]
@@ -109,6 +110,8 @@ class Session:
             validation = read_rows(spec.validation_file, encode, length, model.max_length, self._check, rows.kind)
         shapes = model.shapes(spec.adapter)
         lora = new_lora(spec.adapter, model.config, spec.training.seed, device, shapes, model.squares)
+        if spec.adapter.init_adapter is not None:
+            lora = go_on_from(spec.adapter.init_adapter, spec, lora)
         return Job(spec, rows, validation, lora, emit, time.monotonic)
 
 

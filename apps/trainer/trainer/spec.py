@@ -38,6 +38,10 @@ class AdapterSpec:
     use_dora: bool = False  # a magnitude for each output, as PEFT has it
     init_adapter: Path | None = None  # a PEFT folder to go on from
 
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on, which is not where a folder lies."""
+        return {**dataclasses.asdict(self), "init_adapter": None}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
