@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from foreign_support import Folder, write_foreign
 from trainer_support import MakeSpec, sums, tiny_folder, write_rows
 
 
@@ -16,6 +17,19 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_folder(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Folder:
+    """A family's tiny model, written when a test first asks for it."""
+    made: dict[str, Path] = {}
+
+    def of(family: str) -> Path:
+        if family not in made:
+            made[family] = write_foreign(tmp_path_factory.mktemp("foreign") / family, family, tiny_base)
+        return made[family]
+
+    return of
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
+Folder = Callable[[str], Path]  # family -> its folder, written once
 SMALL: dict[str, Any] = {
     "vocab_size": 260,
     "hidden_size": 32,
@@ -38,6 +39,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 def write_foreign(folder: Path, family: str, tokenizer: Path, **changes: Any) -> Path:
     """`tokenizer`: a folder whose tokenizer it takes."""
+    import transformers  # seconds, which the other tests need not wait for
+
     name = "Gemma3Text" if family == "Gemma3" else family
     config = getattr(transformers, f"{name}Config")(**{**SMALL, **FAMILIES[family], **changes})
     torch.manual_seed(0)
