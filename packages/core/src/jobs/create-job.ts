@@ -5,7 +5,7 @@ import { isUniqueViolation } from "@grove/db";
 import type { OrgCtx } from "../context.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
 import { hashInput } from "./input-hash.ts";
-import { checkMemory } from "./quote-job.ts";
+import { checkMemory } from "./memory.ts";
 import type { Tx } from "./status.ts";
 import { type JobRow, jobParts, toJobViews } from "./view.ts";
 

@@ -1,14 +1,13 @@
-import { fail, ok, type Result } from "@grove/contracts/errors";
+import { ok, type Result } from "@grove/contracts/errors";
 import {
   type CreateJobInput,
   type JobConfig,
   type JobQuote,
   type QuoteInput,
   quoteStatuses,
-  type Refusal,
 } from "@grove/contracts/jobs";
 import { jobQuote } from "@grove/contracts/messages";
-import { type TrainerQuote, trainerQuote } from "@grove/contracts/trainer";
+import { trainerQuote } from "@grove/contracts/trainer";
 import type { Dataset, Quote } from "@grove/db";
 import { z } from "zod";
 import type { OrgCtx, Services } from "../context.ts";
@@ -19,8 +18,7 @@ import { prices, priceTraining } from "../usage/prices.ts";
 import { checkJob, type JobProblem } from "./check-job.ts";
 import { trainingTokens } from "./estimate.ts";
 import { hashInput } from "./input-hash.ts";
-
-type Quoted = TrainerQuote["quote"];
+import { isToBeAskedAgain, memoryRefusal } from "./memory.ts";
 
 /**
  * What the job will cost, with the prices of the invoice: an estimate by the tokenizer at once, and the trainer's own figures
@@ -54,52 +52,21 @@ export async function estimateTokens(
 
 /** Tokens that the trainer quoted for this data set and configuration; null where it was not asked, or not in time. */
 export async function quotedTokens(services: Services, orgId: string, input: QuoteInput): Promise<bigint | null> {
-  const quote = await readyQuote(services, orgId, input);
-  return quote === null ? null : BigInt(quote.tokens);
-}
-
-/** What the trainer found to need more memory than its machine has is not begun; a job that nobody quoted is tried. */
-export async function checkMemory(
-  ctx: OrgCtx,
-  { datasetId, config }: QuoteInput,
-): Promise<Result<null, "job_too_large">> {
-  const quote = await readyQuote(ctx, ctx.orgId, { datasetId, config });
-  const refusal = quote === null ? null : memoryRefusal(quote, config);
-  return refusal === null ? ok(null) : fail("job_too_large", refusal.message, { field: refusal.field });
-}
-
-async function readyQuote(services: Pick<Services, "db">, orgId: string, input: QuoteInput): Promise<Quoted | null> {
   const row = await services.db.quote.findUnique({
     where: { orgId_inputHash: { orgId, inputHash: hashInput(input) }, status: "ready" },
   });
-  return row === null ? null : trainerQuote.parse(row.result).quote;
-}
-
-function memoryRefusal(quote: Quoted, { hyperparameters: knobs }: JobConfig): Refusal | null {
-  const { memory_bytes: needed, memory_available_bytes: available } = quote;
-  if (available === undefined || needed <= available) return null;
-  const cures = [
-    `lower the batch size (now ${knobs.batchSize})`,
-    `the most tokens a row (now ${quote.max_length})`,
-    ...(knobs.quantization === "none" ? ["train against a quantized base (nf4)"] : []),
-  ];
-  const field = knobs.batchSize > 1 ? "batchSize" : "maxLength";
-  return {
-    code: "job_too_large",
-    message: `This job needs about ${gigabytes(needed)} of memory, and the machine that trains has ${gigabytes(available)} free: ${cures.join(", or ")}.`,
-    field: `config.hyperparameters.${field}`,
-  };
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  return row === null ? null : BigInt(trainerQuote.parse(row.result).quote.tokens);
 }
 
 async function askTrainer(ctx: OrgCtx, input: QuoteInput): Promise<Quote> {
   const { orgId } = ctx;
   const inputHash = hashInput(input);
   await ctx.db.quote.createMany({ data: [{ orgId, inputHash, status: "waiting", input }], skipDuplicates: true });
-  const row = await ctx.db.quote.findUniqueOrThrow({ where: { orgId_inputHash: { orgId, inputHash } } });
+  let row = await ctx.db.quote.findUniqueOrThrow({ where: { orgId_inputHash: { orgId, inputHash } } });
+  if (isToBeAskedAgain(row)) {
+    const again = { status: "waiting", createdAt: new Date(), code: null, message: null };
+    row = await ctx.db.quote.update({ where: { id: row.id }, data: again });
+  }
   if (row.status === "waiting") await ctx.queues.send(jobQuote, { quoteId: row.id });
   return row;
 }
@@ -128,6 +95,6 @@ function toQuote(row: Quote, estimate: number, config: JobConfig): JobQuote {
             memoryBytes: exact.memory_bytes,
             memoryAvailableBytes: exact.memory_available_bytes ?? null,
           },
-    refusal: exact === null ? null : memoryRefusal(exact, config),
+    refusal: memoryRefusal(row, config),
   };
 }

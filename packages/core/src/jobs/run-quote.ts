@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { ok, type Result } from "@grove/contracts/errors";
+import { fail, ok, type Result } from "@grove/contracts/errors";
 import { quoteInput } from "@grove/contracts/jobs";
 import { type TrainerQuote, trainerEvent, trainerQuote } from "@grove/contracts/trainer";
 import type { Quote } from "@grove/db";
@@ -27,23 +27,25 @@ export async function runQuote(
     await db.quote.delete({ where: { id: quoteId } }); // asked for again, it comes again
     return ok(null);
   }
-  const answer = await ask(services, row, signal).catch((error: unknown) => String(error));
+  const answer = await ask(services, row, signal).catch((error: unknown) => fail("internal", String(error)));
   if (signal.aborted) return ok(null); // the row waits, and the next question for it sends it again
-  const data = typeof answer === "string" ? { status: "failed", message: answer } : { status: "ready", result: answer };
+  const data = answer.ok
+    ? { status: "ready", result: answer.value }
+    : { status: "failed", code: answer.code, message: answer.message };
   await db.quote.updateMany({ where: { id: quoteId }, data });
   return ok(null);
 }
 
 /** The trainer's quote, or in words why there is none. */
-async function ask(services: Services, row: Quote, signal: AbortSignal): Promise<TrainerQuote | string> {
+async function ask(services: Services, row: Quote, signal: AbortSignal): Promise<Result<TrainerQuote>> {
   const { datasetId, config } = quoteInput.parse(row.input);
   const dataset = await services.db.dataset.findFirst({ where: { id: datasetId, orgId: row.orgId } });
-  if (dataset === null) return "The data set is gone.";
+  if (dataset === null) return fail("dataset_not_found", "The data set is gone.");
   const folder = quoteFolder(services.settings, row.id);
   try {
     await mkdir(folder.path, { recursive: true });
     const start = await fetchStart(services, { orgId: row.orgId, config }, folder);
-    if (!start.ok) return start.message;
+    if (!start.ok) return start;
     const job = { jobId: row.id, attempt: 1, dataset, config, start: start.value };
     const spec = await renderSpec(services, job, folder, () => signal.throwIfAborted());
     await writeFile(folder.specFile, JSON.stringify(spec));
@@ -53,7 +55,7 @@ async function ask(services: Services, row: Quote, signal: AbortSignal): Promise
   }
 }
 
-async function runTrainerQuote(python: string, specFile: string, signal: AbortSignal): Promise<TrainerQuote | string> {
+async function runTrainerQuote(python: string, specFile: string, signal: AbortSignal): Promise<Result<TrainerQuote>> {
   const options = { signal, timeout: LONGEST_MS };
   const { stdout, error } = await promisify(execFile)(
     python,
@@ -65,8 +67,9 @@ async function runTrainerQuote(python: string, specFile: string, signal: AbortSi
   );
   const line = parseJson(stdout.trim().split("\n").at(-1) ?? "");
   const quote = trainerQuote.safeParse(line);
-  if (quote.success) return quote.data;
+  if (quote.success) return ok(quote.data);
   const event = trainerEvent.safeParse(line);
-  if (event.success && event.data.event === "failed") return event.data.message;
-  return `The trainer gave no quote: ${error?.message.split("\n")[0] ?? JSON.stringify(stdout.slice(0, 200))}`;
+  if (event.success && event.data.event === "failed") return fail(event.data.code, event.data.message);
+  const said = error?.message.split("\n")[0] ?? JSON.stringify(stdout.slice(0, 200));
+  return fail("trainer_failed", `The trainer gave no quote: ${said}`);
 }

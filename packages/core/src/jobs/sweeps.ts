@@ -17,7 +17,8 @@ import { checkJob, type JobProblem } from "./check-job.ts";
 import { findStart } from "./continue-from.ts";
 import { insertJob } from "./create-job.ts";
 import { hashInput } from "./input-hash.ts";
-import { checkMemory, estimateTokens } from "./quote-job.ts";
+import { checkMemory } from "./memory.ts";
+import { estimateTokens } from "./quote-job.ts";
 import { jobParts, toJobViews } from "./view.ts";
 
 const sweepParts = { jobs: { include: jobParts, orderBy: { id: "asc" } } } satisfies Prisma.SweepInclude;
