@@ -142,6 +142,16 @@ def test_cancel_frees_everything(model: Model, adapters: dict[str, EngineAdapter
     assert bench.engine.bank.drop(adapters["all-4"].key)
 
 
+def test_an_adapter_that_has_left_its_slot_is_held_by_nothing(model: Model, adapters: dict[str, EngineAdapter]) -> None:
+    bench = Bench(model, slots=1)
+    bench.run(Request(1, prompt(1, 20), 2, adapter=adapters["all-4"]))
+    assert bench.engine.bank.table.slots[1] is adapters["all-4"].packed
+    assert bench.engine.bank.drop(adapters["all-4"].key)
+    assert bench.engine.bank.table.slots[1] is None and not bench.engine.bank.resident()
+    bench.run(Request(2, prompt(1, 20), 2, adapter=adapters["qv-8"]))
+    assert bench.engine.bank.table.slots[1] is adapters["qv-8"].packed
+
+
 def test_seed_fixes_a_sampled_answer_and_other_seeds_differ(model: Model) -> None:
     def answer(seed: int) -> list[int]:
         return alone(model, Request(1, prompt(1, 20), 20, Sampling(greedy=False, temperature=2.0, seed=seed)))[0]

@@ -1,13 +1,14 @@
 """No answer that the right weights would not have given: random traffic against an oracle of merged weights.
 
-The long run: `python tests/test_never_wrong.py --steps 100000 --seed 1 --log FILE`. A mismatch is a token whose logit
-in the oracle lies more than 0.001 below the oracle's best (smaller gaps are near-ties that rounding may turn), or any
-token's log-probability that is further than 0.03 from the oracle's; it ends the run.
+The long run: `python tests/test_never_wrong.py --steps 100000 --seed 1 --log FILE`; its last line says what it came to.
+A mismatch is a token whose logit in the oracle lies more than 0.001 below the oracle's best (smaller gaps are near-ties
+that rounding may turn), or any token's log-probability that is further than 0.03 from the oracle's; it ends the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(here.parents[1]), str(here.parents[3] / "packages" / "lora-py")]
 
 from lora_py.grouped import SlotTable
-from traffic import Remembering, Traffic, Wrong
+from traffic import LOGPROB_TOLERANCE, TOLERANCE, Remembering, Traffic, Wrong
 
 STEPS = 600
 NEW_VERSIONS = 10
@@ -105,19 +106,38 @@ def main() -> None:
         write_model(Path(folder) / "base")
         traffic = Traffic(Path(folder) / "base", Path(folder), args.weights, args.seed)
         started = time.monotonic()
+        print(f"seed {args.seed}, weights {args.weights}, {args.steps} steps, process {os.getpid()}", file=log)
         for step in range(1, args.steps + 1):
             try:
                 traffic.step()
                 if step == args.steps:
                     traffic.finish()
             except BaseException as error:
-                print(f"step {step}: {type(error).__name__}: {error} {asdict(traffic.tally)}", file=log)
+                mismatches = int(isinstance(error, Wrong))
+                print(f"STOPPED at step {step}: {type(error).__name__}: {error}", file=log)
+                print(told(traffic, step, mismatches, time.monotonic() - started), file=log)
                 raise
-            if step % 1000 == 0 or step == args.steps:
+            if step % 1000 == 0:
                 stats = traffic.bench.engine.stats
                 counts = {**asdict(traffic.tally), "drafted": stats.drafted_tokens, "accepted": stats.accepted_tokens}
                 counts |= {"cached": stats.cached_tokens, "evictions": traffic.bench.engine.bank.evictions}
                 print(f"step {step}, {time.monotonic() - started:.0f} s, 0 mismatches, {counts}", file=log)
+        print(f"PASSED: {told(traffic, args.steps, 0, time.monotonic() - started)}", file=log)
+
+
+def told(traffic: Traffic, steps: int, mismatches: int, seconds: float) -> str:
+    """The line that a run ends with."""
+    tally = traffic.tally
+    if traffic.oracle is None:
+        oracle = f"{tally.alone} answers were to the bit those of a request alone"
+    else:
+        oracle = (
+            f"{tally.near_ties} near-ties in {tally.tokens} greedy tokens (tolerance {TOLERANCE:g} of a logit below "
+            f"the oracle's best; the worst was {tally.worst:.1e}), {tally.logprobs} log-probabilities within "
+            f"{LOGPROB_TOLERANCE:g} (the worst was {tally.worst_logprob:.1e}), {tally.scores} scores, "
+            f"{tally.alone} answers to the bit those of a request alone"
+        )
+    return f"{mismatches} mismatches in {steps} steps and {tally.requests} requests, {seconds:.0f} s: {oracle}"
 
 
 if __name__ == "__main__":

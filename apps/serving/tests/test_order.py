@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import LIMITS, Bench, model_at
+from harness import LIMITS, Bench, adapter_at, model_at
 from test_engine import prompt
 
 from serving.engine.request import Failed, NewToken, PromptDone, Request
@@ -135,6 +135,25 @@ def test_blocked_request_is_not_overtaken_for_longer_than_patience(model: Model)
         bench.put(Request(request_id, prompt(request_id, 20), 12, tenant="a"))
     bench.finish()
     assert order(bench).index(50) < 30
+
+
+def test_L11_an_adapter_without_a_slot_waits_for_patience_and_the_running_ones_alone(
+    model: Model, loras: dict[str, Path]
+) -> None:
+    busy, other = (adapter_at(loras[name], model) for name in ("all-4", "qv-8"))
+    bench = Bench(model, slots=1, limits=replace(LIMITS, patience_s=0.2))
+    for request_id in range(1, 200):
+        bench.put(Request(request_id, prompt(request_id, 20), 12, adapter=busy, tenant="busy"))
+        if request_id == 10:
+            bench.put(Request(1000, prompt(1000, 20), 2, adapter=other, tenant="other"))
+            asked = bench.now
+        bench.step()
+        if 1000 in order(bench):
+            break
+    # patience, a step of 0.01 s for each token of those that had begun before it ended, and one for its own prompt
+    assert 0.2 <= bench.now - asked <= 0.2 + 12 * 0.01 + 0.02
+    bench.finish()
+    assert set(order(bench)) == {1000, *range(1, request_id + 1)}
 
 
 def test_every_request_ends_in_exactly_one_way(model: Model) -> None:
