@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from lora_py.peft_files import MODULE_PARENTS, read_adapter
 from trainer_support import ENVIRONMENT, MakeSpec, write_rows
 
-from trainer import loop
+from trainer import loop, step
 from trainer.data import read_rows
 from trainer.encode import encoder
 from trainer.events import Event, Failed, Finished
@@ -206,3 +207,28 @@ def test_a_group_without_jobs_is_a_bad_spec(tmp_path: Path) -> None:
         env=ENVIRONMENT,
     )
     assert done.returncode == 1 and json.loads(done.stdout)["code"] == "trainer_bad_spec"
+
+
+def test_nothing_of_a_pass_is_alive_in_the_next(
+    specs: list[dict[str, Any]], model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+    objective, pack = step.objective, step.pack
+
+    def remembered(*args: Any) -> tuple[torch.Tensor, Measured]:
+        loss, measured = objective(*args)
+        made.append(weakref.ref(loss))
+        return loss, measured
+
+    def watched(*args: Any) -> Any:
+        alive.extend(one() is not None for one in made)
+        return pack(*args)
+
+    monkeypatch.setattr(step, "objective", remembered)
+    monkeypatch.setattr(step, "pack", watched)
+    monkeypatch.setattr(step, "MICRO_TOKENS", 64)
+    jobs = [make_job(raw, model) for raw in specs[:3]]
+    gradient_step(model, {job: job.next_rows() for job in jobs}, CPU, lambda: None)
+    assert len(alive) > 2
+    assert not any(alive)

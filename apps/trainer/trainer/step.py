@@ -41,18 +41,26 @@ def gradient_step(
     found = {job: start(job.spec.training) for job in steps}
     for together in combine(parts, MICRO_TOKENS):
         check()
-        references = [_reference(model, part.job, part.rows, device, check) for part in together]
-        divisors = [part.totals.divisor(part.job.spec.training) for part in together]
-        packed = pack([part.rows for part in together], divisors, device)
-        trained = [_trained(part, group, model.widest) for part, group in zip(together, packed.groups, strict=True)]
-        losses = model.losses(packed, trained, check)
-        sums = []
-        for part, group, reference in zip(together, packed.groups, references, strict=True):
-            training = part.job.spec.training
-            loss, measured = objective(training, losses[group.loss_rows], group.sequences, part.totals, reference)
-            sums.append(loss)
+        for part, measured in zip(together, _pass(model, together, device, check), strict=True):
             found[part.job] += measured
-        torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _pass(model: Base, together: list[Part], device: torch.device, check: Callable[[], None]) -> list[Measured]:
+    """One forward and backward of the base. Whatever it holds ends with this function: were it alive in the next pass,
+    the peak of memory would be higher by a fifth."""
+    references = [_reference(model, part.job, part.rows, device, check) for part in together]
+    divisors = [part.totals.divisor(part.job.spec.training) for part in together]
+    packed = pack([part.rows for part in together], divisors, device)
+    trained = [_trained(part, group, model.widest) for part, group in zip(together, packed.groups, strict=True)]
+    losses = model.losses(packed, trained, check)
+    sums, found = [], []
+    for part, group, reference in zip(together, packed.groups, references, strict=True):
+        training = part.job.spec.training
+        loss, measured = objective(training, losses[group.loss_rows], group.sequences, part.totals, reference)
+        sums.append(loss)
+        found.append(measured)
+    torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
     return found
 
 
