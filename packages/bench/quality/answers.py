@@ -54,7 +54,7 @@ def _healthy(port: int) -> bool:
 def answer_all(port: int, asked: list[tuple[str | None, str]], new_tokens: int) -> list[str]:
     """`asked`: adapter (None: the base) and prompt. Greedy, until EOS or `new_tokens`."""
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
-        return list(pool.map(lambda one: _answer(port, *one, new_tokens), asked))
+        return list(pool.map(lambda one: _answer(port, one[0], one[1], new_tokens), asked))
 
 
 def _answer(port: int, adapter: str | None, prompt: str, new_tokens: int) -> str:

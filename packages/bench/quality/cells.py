@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tasks import Task
+
 
 class Cells:
     """The file: {"tasks": {task: {subject: {"training": {…}, "scores": [one a test row]}}}, "group": {…}}."""
@@ -60,3 +62,11 @@ class Cells:
         new = self._path.with_suffix(".new")
         new.write_text(f"{{\n{whole}\n}}\n", encoding="utf-8")
         os.replace(new, self._path)
+
+
+def is_missing(cells: Cells, work: Path, task: Task, subject: str, kept: tuple[str, ...]) -> bool:
+    """Whether a cell has to be trained (again): `kept` are subjects whose adapters are needed beside their scores."""
+    if cells.training(task.name, subject) is None:
+        return True
+    needed = subject in kept or cells.scores(task.name, subject) is None
+    return needed and not (work / task.name / subject / "adapter_config.json").exists()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from statistics import fmean
 
 import torch
 from lora_py.base_model import open_base
@@ -20,10 +19,10 @@ from trainer.session import Session
 from trainer.spec import parse_spec
 from trainer.step import gradient_step
 
-from answers import server
-from cells import Cells
-from curves import draw
+from answers import ROOT, server
+from cells import Cells, is_missing
 from evaluation import evaluate
+from machine import describe
 from tasks import TASKS, Task, test_rows
 from training import run_trainer, spec, train_own
 
@@ -74,16 +73,16 @@ def weights(base: Path, work: Path, task: Task) -> tuple[float, float]:
 
 def train(base: Path, work: Path, cells: Cells) -> None:
     jobs = [_spec(base, work, task, GROUPED) for task in TASKS]
-    if any(cells.training(task.name, GROUPED) is None for task in TASKS):
+    if any(is_missing(cells, work, task, GROUPED, (GROUPED,)) for task in TASKS):
         for task in TASKS:
             shutil.rmtree(work / task.name / GROUPED, ignore_errors=True)
         file = work / "group.spec.json"
         file.write_text(json.dumps({"version": 1, "jobs": jobs}))
         found = run_trainer(file, work / "group.events.jsonl", threads=1)
         for task, job in zip(TASKS, jobs, strict=True):
-            cells.trained(task.name, GROUPED, found[job["job_id"]])
+            cells.trained(task.name, GROUPED, found[str(job["job_id"])])
     for task in TASKS:
-        if cells.training(task.name, TWO_THREADS) is None:
+        if is_missing(cells, work, task, TWO_THREADS, (TWO_THREADS,)):
             output = work / task.name / TWO_THREADS
             shutil.rmtree(output, ignore_errors=True)
             cells.trained(
@@ -91,7 +90,7 @@ def train(base: Path, work: Path, cells: Cells) -> None:
             )
 
 
-def run(base: Path, work: Path, data: Path, cells: Cells, picture: Path) -> None:
+def run(base: Path, work: Path, data: Path, cells: Cells) -> None:
     if any(cells.scores(task.name, ALONE) is None for task in TASKS):
         raise SystemExit("The tasks alone come first: run `pnpm bench quality` without --group to its end.")
     train(base, work, cells)
@@ -100,37 +99,15 @@ def run(base: Path, work: Path, data: Path, cells: Cells, picture: Path) -> None
             if cells.scores(task.name, GROUPED) is None:
                 rows = test_rows(data, task)
                 cells.scored(task.name, GROUPED, evaluate(base, port, work, task, rows, [GROUPED])[GROUPED])
-    curves = {task.name: (_losses(cells, task, ALONE), _losses(cells, task, GROUPED)) for task in TASKS}
-    picture.write_text(draw(curves), encoding="utf-8")
-    print(_table(base, work, cells))
-    print(_speed(cells))
-
-
-def _table(base: Path, work: Path, cells: Cells) -> str:
     new, later = gradients(base, work, trained=False), gradients(base, work, trained=True)
-    lines = [
-        "| task | first step's gradient: group, 2 threads | trained adapter's gradient: group, 2 threads "
-        "| final weights: group, 2 threads | test score alone, group | same answers' scores |",
-        "|---|---|---|---|---|---|",
-    ]
-    for task in TASKS:
-        pairs = [new[task.name], later[task.name], weights(base, work, task)]
-        alone, grouped = cells.scores(task.name, ALONE) or [], cells.scores(task.name, GROUPED) or []
-        same = sum(a == b for a, b in zip(alone, grouped, strict=True))
-        shown = " | ".join(f"{group:.1e}, {two:.1e}" for group, two in pairs)
-        scores = f"{fmean(alone):.3f}, {fmean(grouped):.3f}"
-        lines.append(f"| {task.name} | {shown} | {scores} | {same} of {len(alone)} |")
-    return "\n".join(lines)
-
-
-def _speed(cells: Cells) -> str:
-    alone = [cells.training(task.name, ALONE) or {} for task in TASKS]
-    grouped = [cells.training(task.name, GROUPED) or {} for task in TASKS]
-    tokens = sum(run["tokens"] for run in alone)
-    apart, together = sum(run["cpu_seconds"] for run in alone), grouped[0]["cpu_seconds"]
-    return (
-        f"{tokens} tokens: {tokens / apart:.0f} a CPU second one after another (eight starts), "
-        f"{tokens / together:.0f} in the group (one start)"
+    cells.grouped(
+        {
+            "commit": describe(ROOT, 1)["commit"],
+            # of each task: the group's distance from the task alone, and that of two threads from one
+            "first_gradient": new,
+            "trained_gradient": later,
+            "weights": {task.name: weights(base, work, task) for task in TASKS},
+        }
     )
 
 
@@ -147,8 +124,3 @@ def _restore(job: Job, values: Weights) -> None:
 
 def _flat(values: Weights) -> Tensor:
     return torch.cat([tensor.flatten() for name in sorted(values) for tensor in values[name]])
-
-
-def _losses(cells: Cells, task: Task, subject: str) -> list[float]:
-    found: list[float] = (cells.training(task.name, subject) or {})["losses"]
-    return found

@@ -19,11 +19,11 @@ from lora_py.base_model import ensure_default
 
 import group
 from answers import server
-from cells import Cells
+from cells import Cells, is_missing
 from evaluation import evaluate
 from machine import describe
 from peers import peer_environment
-from report import table
+from report import group_table, table, write_readme
 from tasks import TASKS, Row, Task, test_rows, train_rows
 from training import order, train_own, train_sft, write_rows
 
@@ -42,14 +42,6 @@ def train(base: Path, work: Path, task: Task, rows: list[Row], subject: str) -> 
     if name == "own":
         return {**train_own(base, file, output, int(seed)), "commit": commit}
     return train_sft(base, [rows[i] for i in order(base, file, int(seed))], output, int(seed))
-
-
-def is_missing(cells: Cells, work: Path, task: Task, subject: str, kept: tuple[str, ...]) -> bool:
-    """Whether a cell has to be trained (again): `kept` are subjects whose adapters are needed beside their scores."""
-    if cells.training(task.name, subject) is None:
-        return True
-    needed = subject in kept or cells.scores(task.name, subject) is None
-    return needed and not (work / task.name / subject / "adapter_config.json").exists()
 
 
 def run(
@@ -85,24 +77,29 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=2, help="trainings side by side, one core each")
     parser.add_argument("--fresh", action="store_true", help="forget the cells of an earlier run")
     parser.add_argument("--json", type=Path, help="the cells; cells.json in the work folder where absent")
+    parser.add_argument("--readme", action="store_true", help="only put the cells into this folder's README.md")
     parser.add_argument("--data", type=Path, default=Path("/work/shared/data"), help="a folder a task")
     parser.add_argument("--base", type=Path, default=ROOT / ".data/models/smollm2-135m-instruct")
     parser.add_argument("--work", type=Path, default=ROOT / ".data/bench-quality", help="adapters and answers")
     arguments = parser.parse_args()
+    file = arguments.json or arguments.work / "cells.json"
+    if arguments.readme:
+        write_readme(HERE, Cells(file), SEEDS)
+        return
     if not arguments.data.is_dir():
         parser.error(f"{arguments.data} does not exist: --data says where the tasks' folders are.")
     base = ensure_default(arguments.base, lambda text: print(text, file=sys.stderr)).path
     peer_environment()
-    file = arguments.json or arguments.work / "cells.json"
-    tasks = list(TASKS[:1] if arguments.quick else TASKS)
+    arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.fresh:
         file.unlink(missing_ok=True)
-    cells = Cells(file)
+    tasks, cells = list(TASKS[:1] if arguments.quick else TASKS), Cells(file)
     kept = (group.ALONE,) if arguments.group else ()
     run(base, arguments.work, arguments.data, tasks, cells, arguments.lanes, kept)
     print(table(cells, tasks, SEEDS))
     if arguments.group:
-        group.run(base, arguments.work, arguments.data, cells, HERE / "curves.svg")
+        group.run(base, arguments.work, arguments.data, cells)
+        print(group_table(cells))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
-"""The table, with the interval that says whether ours and SFTTrainer's differ by more than chance."""
+"""The tables, with the interval that says whether ours and SFTTrainer's differ by more than chance."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from cells import Cells
-from tasks import BATCH, Task
+from curves import draw
+from tasks import BATCH, TASKS, Task
 
 DRAWS = 10_000
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+ALONE, GROUPED = "own-1", "own-1-grouped"
 
 
 def difference(ours: list[list[float]], theirs: list[list[float]]) -> tuple[float, float, float]:
@@ -28,7 +33,8 @@ def difference(ours: list[list[float]], theirs: list[list[float]]) -> tuple[floa
 
 def table(cells: Cells, tasks: list[Task], seeds: tuple[int, ...]) -> str:
     lines = [
-        "| task | metric | rows trained on, tested | base | ours (seeds) | SFTTrainer (seeds) | ours − SFTTrainer (95 %) | |",
+        "| task | metric | rows trained on, tested | base | ours (seeds) | SFTTrainer (seeds) "
+        "| ours less SFTTrainer (95 %) | |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for task in tasks:
@@ -39,8 +45,8 @@ def table(cells: Cells, tasks: list[Task], seeds: tuple[int, ...]) -> str:
         apart, low, high = difference(own, sft)
         verdict = "below" if high < 0 else "above" if low > 0 else "no difference seen"
         lines.append(
-            f"| {task.name} | {task.metric} | {task.steps * BATCH}, {len(base)} | {fmean(base):.3f} | {_seeds(own)} | {_seeds(sft)} "
-            f"| {apart:+.3f} ({low:+.3f} to {high:+.3f}) | {verdict} |"
+            f"| {task.name} | {task.metric} | {task.steps * BATCH}, {len(base)} | {fmean(base):.3f} | {_seeds(own)} "
+            f"| {_seeds(sft)} | {apart:+.3f} ({low:+.3f} to {high:+.3f}) | {verdict} |"
         )
     return "\n".join(lines)
 
@@ -52,3 +58,51 @@ def _all(found: list[list[float] | None]) -> list[list[float]] | None:
 
 def _seeds(scores: list[list[float]]) -> str:
     return f"{fmean(map(fmean, scores)):.3f} ({', '.join(f'{fmean(own):.3f}' for own in scores)})"
+
+
+def group_table(cells: Cells) -> str:
+    """Of the file alone: what `group.run` left there."""
+    found = cells.group() or {}
+    lines = [
+        "| task | first step's gradient: group, 2 threads | trained adapter's gradient: group, 2 threads "
+        "| final weights: group, 2 threads | test score alone, group | rows that score the same |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task in TASKS:
+        alone, grouped = cells.scores(task.name, ALONE) or [], cells.scores(task.name, GROUPED) or []
+        same = sum(a == b for a, b in zip(alone, grouped, strict=True))
+        pairs = [found[key][task.name] for key in ("first_gradient", "trained_gradient", "weights")]
+        shown = " | ".join(f"{group:.1e}, {two:.1e}" for group, two in pairs)
+        scores = f"{fmean(alone):.3f}, {fmean(grouped):.3f}"
+        lines.append(f"| {task.name} | {shown} | {scores} | {same} of {len(alone)} |")
+    return "\n".join([*lines, "", _speed(cells)])
+
+
+def _speed(cells: Cells) -> str:
+    alone, grouped = _trainings(cells, ALONE), _trainings(cells, GROUPED)
+    tokens = sum(run["tokens"] for run in alone)
+    apart, together = sum(run["cpu_seconds"] for run in alone), grouped[0]["cpu_seconds"]
+    return (
+        f"{tokens:,} tokens: {tokens / apart:.0f} a CPU second one after another (eight starts), "
+        f"{tokens / together:.0f} in the group (one start), {apart / together:.2f} times as many."
+    )
+
+
+def _trainings(cells: Cells, subject: str) -> list[dict[str, Any]]:
+    return [cells.training(task.name, subject) or {} for task in TASKS]
+
+
+def write_readme(folder: Path, cells: Cells, seeds: tuple[int, ...]) -> None:
+    """The tables between the README's two markers, and the loss curves beside it."""
+    parts = [table(cells, list(TASKS), seeds)]
+    if cells.group() is not None:
+        losses = zip(TASKS, _trainings(cells, ALONE), _trainings(cells, GROUPED), strict=True)
+        curves = {task.name: (alone["losses"], grouped["losses"]) for task, alone, grouped in losses}
+        (folder / "curves.svg").write_text(draw(curves), encoding="utf-8")
+        title = "The eight tasks in one group against each alone (fp32 gradients; whole runs as the trainer runs here):"
+        parts += ["", title, "", group_table(cells), "", "![loss curves, alone and in the group](curves.svg)"]
+    readme = folder / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    text = "\n".join(parts)
+    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
