@@ -140,6 +140,33 @@ def test_completions_take_lists_and_tokens(served: Served, client: openai.OpenAI
     assert both.choices[1].text.startswith("world") and both.choices[1].index == 1
 
 
+@pytest.mark.parametrize("asked", [0, 3])
+def test_an_echoed_prompt_has_its_logprobs(served: Served, client: openai.OpenAI, asked: int) -> None:
+    ask = {"model": "all-4/1", "prompt": ["héllo", "ab"], "max_tokens": asked, "temperature": 0, "echo": True}
+    answer = client.completions.create(logprobs=2, **ask)
+    plain = served.generate("héllo", adapter_id="all-4/1", decoder_input_details=True, max_new_tokens=3).json()[
+        "details"
+    ]
+    expected = [one["logprob"] for one in (*plain["prefill"], *plain["tokens"][:asked])]
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None and logprobs.token_logprobs == pytest.approx(expected)
+    assert logprobs.text_offset[:6] == [0, 1, 1, 2, 3, 4] and len(logprobs.tokens) == 6 + asked
+    assert logprobs.top_logprobs[0] is None and max(map(len, logprobs.top_logprobs[1:])) == 2
+    for token, likeliest, logprob in zip(logprobs.tokens, logprobs.top_logprobs, logprobs.token_logprobs, strict=True):
+        assert likeliest is None or logprob <= max(likeliest.values())
+        assert likeliest is None or likeliest.get(token, logprob) == logprob
+    texts = [choice.text for choice in answer.choices]
+    assert [text[: len(prompt)] for text, prompt in zip(texts, ask["prompt"], strict=True)] == ask["prompt"]
+    assert (texts == ask["prompt"]) == (asked == 0)
+    assert answer.usage is not None and answer.usage.completion_tokens == 2 * asked
+    chunks = [c.choices[0] for c in client.completions.create(logprobs=2, stream=True, **ask)]
+    assert ["".join(c.text for c in chunks if c.index == i) for i in (0, 1)] == texts
+    told = [p for c in chunks if c.index == 0 and c.logprobs for p in c.logprobs.token_logprobs]
+    assert told == pytest.approx(expected)
+    with pytest.raises(openai.BadRequestError, match="max_tokens"):
+        client.completions.create(**{**ask, "max_tokens": 0, "echo": False})
+
+
 def test_errors_have_their_classes_and_texts(served: Served, client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="nothing-here/1") as missing:
         client.chat.completions.create(model="nothing-here/1", messages=HELLO)

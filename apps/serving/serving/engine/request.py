@@ -62,12 +62,16 @@ class Request:
     deadline: float | None = None  # on the engine's clock; Failed("deadline") before its first token, cut off after it
 
 
+Alternatives = tuple[tuple[int, float], ...]  # tokens and their log-probabilities
+
+
 @dataclass(frozen=True, slots=True)
 class PromptDone:
     request_id: int
     cached_tokens: int
     logprobs: tuple[float, ...]  # of prompt[1:]; empty unless asked for
     queue_s: float  # how long it waited before its first step
+    alternatives: tuple[Alternatives, ...] = ()  # the likeliest in their places, where these were asked for too
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class NewToken:
     request_id: int
     token: int
     logprob: float
-    alternatives: tuple[tuple[int, float], ...]
+    alternatives: Alternatives
     finish: Finish | None  # on the last one; "deadline" says that the answer was cut off there
     drafted: bool = field(default=False, compare=False)  # a guess that was right: it came with the token before it
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from serving.engine.request import Event, Failed, Finish, NewToken, PromptDone, Scores
+from serving.engine.request import Alternatives, Event, Failed, Finish, NewToken, PromptDone, Scores
 from serving.engine.sampler import Penalties, draw, watermarked
 from serving.engine.scheduler import Scheduler, Work
 from serving.engine.sequence import Sequence
@@ -92,7 +92,8 @@ class Runner:
             return
         if first_token:
             logprobs = tuple(sequence.prompt_logprobs)
-            events.append(PromptDone(sequence.request.id, sequence.cached_tokens, logprobs, sequence.queue_s))
+            others = tuple(sequence.prompt_alternatives)
+            events.append(PromptDone(sequence.request.id, sequence.cached_tokens, logprobs, sequence.queue_s, others))
         if sequence.score is not None:
             self._score_prompt(row, logits, norms, events)
             return
@@ -119,10 +120,10 @@ class Runner:
     def _next_token(self, sequence: Sequence, chosen: _Chosen, row: int) -> NewToken:
         request = sequence.request
         token = self._choose(sequence, chosen.values[row], chosen.best[row])
-        alternatives: tuple[tuple[int, float], ...] = ()
+        alternatives: Alternatives = ()
         if request.alternatives:
-            values, indices = chosen.values[row].topk(min(request.alternatives, chosen.values.shape[1]))
-            alternatives = tuple(zip(indices.tolist(), (values - chosen.norms[row]).tolist(), strict=True))
+            only = slice(row, row + 1)
+            alternatives = _likeliest(chosen.values[only], chosen.norms[only], request.alternatives)[0]
         sequence.produced.append(token)
         sequence.tokens.append(token)
         finish: Finish | None = None
@@ -166,6 +167,9 @@ class Runner:
         picked = torch.arange(row.first, row.first + len(following))
         values = logits[picked, torch.tensor(following, dtype=torch.long)] - norms[picked]
         sequence.prompt_logprobs.extend(values.tolist())
+        if sequence.request.alternatives and following:
+            rows = slice(row.first, row.first + len(following))
+            sequence.prompt_alternatives += _likeliest(logits[rows], norms[rows], sequence.request.alternatives)
 
     def _score_prompt(self, row: _Rows, logits: Tensor, norms: Tensor, events: list[Event]) -> None:
         """The prompt's last row scores the first token of every continuation; longer ones go on as branches."""
@@ -197,6 +201,13 @@ class Runner:
         self.scheduler.finish(sequence)
         if group.waiting == 0:
             events.append(Scores(sequence.request.id, tuple(group.sums)))
+
+
+def _likeliest(logits: Tensor, norms: Tensor, count: int) -> list[Alternatives]:
+    """Of each row the `count` likeliest tokens with their log-probabilities."""
+    values, tokens = logits.topk(min(count, logits.shape[1]))
+    logprobs = (values - norms[:, None]).tolist()
+    return [tuple(zip(t, p, strict=True)) for t, p in zip(tokens.tolist(), logprobs, strict=True)]
 
 
 class _Chosen:

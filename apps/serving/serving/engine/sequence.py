@@ -8,7 +8,7 @@ import torch
 
 from serving.engine.blocks import BlockPool, chain_hash, root_hash
 from serving.engine.draft import Drafter
-from serving.engine.request import Request
+from serving.engine.request import Alternatives, Request
 from serving.engine.sampler import Penalties
 from serving.models.batch import BLOCK
 
@@ -40,6 +40,7 @@ class Sequence:
     reserved: int = 0  # blocks still promised to it
     produced: list[int] = field(default_factory=list)
     prompt_logprobs: list[float] = field(default_factory=list)
+    prompt_alternatives: list[Alternatives] = field(default_factory=list)
     cached_tokens: int = 0
     queue_s: float = 0.0
     generator: torch.Generator | None = None

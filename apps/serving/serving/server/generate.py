@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from serving.engine.request import EngineAdapter, NewToken, PromptDone, Request, Sampling, TokenMask
+from serving.engine.request import Alternatives, EngineAdapter, NewToken, PromptDone, Request, Sampling, TokenMask
 from serving.server.bridge import Bridge
 from serving.server.errors import deadline_passed, draining, generation
 from serving.server.places import Places
@@ -79,6 +79,7 @@ class Answer:
     stop_text: str = ""  # the stop sequence that ended it
     steps: list[Step] = field(default_factory=list)
     prompt_logprobs: tuple[float, ...] = ()
+    prompt_alternatives: tuple[Alternatives, ...] = ()
     cached_tokens: int = 0
     queue_s: float = 0.0
     started: float = 0.0
@@ -89,6 +90,11 @@ class Answer:
     def reason(self) -> str:
         """One of LoRAX's three: `length`, `eos_token`, `stop_sequence`. A deadline cuts as a limit of length does."""
         return "length" if self.finish == "deadline" else self.finish
+
+    def drop(self) -> None:
+        """Leaves nothing of it: only its prompt was asked about."""
+        self.steps.clear()
+        self.text, self.stop_text, self.finish = "", "", "length"
 
     @property
     def skipped(self) -> int:
@@ -130,7 +136,7 @@ class Generator:
                 if mask is not None and mask.error:
                     raise generation(f"the answer could not be kept to its format: {mask.error}")
                 if isinstance(event, PromptDone):
-                    answer.prompt_logprobs = event.logprobs
+                    answer.prompt_logprobs, answer.prompt_alternatives = event.logprobs, event.alternatives
                     answer.cached_tokens, answer.queue_s = event.cached_tokens, event.queue_s
                 elif isinstance(event, NewToken):
                     step, stopped = self._step(event, decoder, matcher)

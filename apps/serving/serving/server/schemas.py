@@ -140,7 +140,7 @@ def _openai(limits: Limits) -> dict[str, Schema]:
         "n": _maybe(_whole(1, limits.max_best_of)),
         "best_of": _maybe(_whole(1, limits.max_best_of)),
         "stop": _maybe({"oneOf": [STRING, _list(STRING, maxItems=limits.max_stop_sequences)]}),
-        "max_tokens": _maybe(_whole(1)),
+        "max_tokens": _maybe(_whole(0), "0 only where the prompt is echoed"),
         "stream": FLAG,
         "stream_options": _maybe(record(include_usage=FLAG)),
     }

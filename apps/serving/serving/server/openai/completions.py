@@ -26,6 +26,7 @@ from serving.server.openai.run import (
     make_job,
     new_answers,
     new_call,
+    prompt_logprobs,
     stream_end,
     usage,
 )
@@ -59,18 +60,22 @@ def _prompt(call: Call, item: Any) -> Prompt:
     return Prompt(context.codec.decode(item, skip_special=False), tuple(item))
 
 
-def _choice(call: Call, index: int, prompt: Prompt, answer: Answer, echo: bool) -> dict[str, Any]:
-    head = prompt.text if echo else ""
-    wanted = call.params.logprobs
+def _choice(call: Call, index: int, prompt: Prompt, answer: Answer) -> dict[str, Any]:
+    params = call.params
+    head = prompt.text if params.echo else ""
+    logprobs = completion_logprobs(call.context, answer.steps, len(head))
+    if params.logprobs and params.echo:
+        before = prompt_logprobs(call.context, prompt, answer)
+        logprobs = {name: before[name] + values for name, values in logprobs.items()}
     return {
         "index": index,
         "text": head + trimmed(answer),
         "finish_reason": finish_reason(answer),
-        "logprobs": completion_logprobs(call.context, answer.steps, len(head)) if wanted else None,
+        "logprobs": logprobs if params.logprobs else None,
     }
 
 
-async def _complete(call: Call, prompts: list[Prompt], echo: bool) -> Response:
+async def _complete(call: Call, prompts: list[Prompt]) -> Response:
     params, context = call.params, call.context
     async with adapter_of(call) as loaded:
         batches: list[list[Answer]] = [[] for _ in prompts]
@@ -78,11 +83,13 @@ async def _complete(call: Call, prompts: list[Prompt], echo: bool) -> Response:
         async def fill(index: int) -> None:
             job = make_job(call, prompts[index], loaded)
             batches[index] = await context.generator.best_of(job, new_answers(call, params.best_of))
+            for answer in batches[index] if params.max_tokens == 0 else ():
+                answer.drop()
 
         await together([fill(index) for index in range(len(prompts))])
     pairs = [(p, answer) for p, answers in zip(prompts, batches, strict=True) for answer in answers[: params.n]]
     told = usage(sum(len(p.ids) for p in prompts), [a for answers in batches for a in answers])
-    choices = [_choice(call, index, p, answer, echo) for index, (p, answer) in enumerate(pairs)]
+    choices = [_choice(call, index, p, answer) for index, (p, answer) in enumerate(pairs)]
     return JSONResponse(body_of(call, KIND, choices, usage=told), headers=identity_headers(context, loaded))
 
 
@@ -90,22 +97,27 @@ def _chunk(call: Call, index: int, text: str, finish: str | None, logprobs: Any 
     return chunk_of(call, KIND, {"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs})
 
 
-async def _stream(call: Call, prompts: list[Prompt], echo: bool) -> Source:
+async def _stream(call: Call, prompts: list[Prompt]) -> Source:
     params, context = call.params, call.context
     async with context.generator.admitted(call.seen.tenant), adapter_of(call) as loaded:
         jobs = [make_job(call, prompt, loaded) for prompt in prompts]
         paired = [(job, answer) for job in jobs for answer in new_answers(call, params.n)]
         holds = [HoldBack(params.stop) for _ in paired]
-        offsets = [len(job.prompt.text) if echo else 0 for job, _ in paired]
-        begun = False
+        offsets = [len(job.prompt.text) if params.echo else 0 for job, _ in paired]
+        begun: set[int] = set()
         async with aclosing(interleaved(call, paired)) as steps:
             async for index, step in steps:
                 if not begun:  # what fails before the first token has its own status
-                    begun = True
                     yield Head(identity_headers(context, loaded))
-                    for at, (job, _) in enumerate(paired if echo else []):
-                        yield _chunk(call, at, job.prompt.text, None)
-                hold, answer = holds[index], paired[index][1]
+                hold, (job, answer) = holds[index], paired[index]
+                if params.echo and index not in begun:
+                    told = prompt_logprobs(context, job.prompt, answer) if params.logprobs else None
+                    yield _chunk(call, index, job.prompt.text, None, told)
+                begun.add(index)
+                if params.max_tokens == 0:
+                    answer.drop()
+                    yield _chunk(call, index, "", finish_reason(answer))
+                    continue
                 text = hold.finish(step.visible, answer) if step.last else hold.add(step.visible)
                 logprobs = completion_logprobs(context, [step], offsets[index]) if params.logprobs else None
                 offsets[index] += len(step.visible)
@@ -119,10 +131,10 @@ async def _stream(call: Call, prompts: list[Prompt], echo: bool) -> Source:
 
 async def completions(request: Request) -> Response | EventStream:
     context, body = context_of(request), await read_body(request)
-    params, echo = read_openai_params(body, context.limits), body.flag("echo") or False
+    params = read_openai_params(body, context.limits, body.flag("echo") or False)
     call = await new_call(request, params, "cmpl")
     prompts = _prompts(call, body)
     if params.stream:
-        return event_stream(call, _stream(call, prompts, echo))
+        return event_stream(call, _stream(call, prompts))
     async with context.generator.admitted(call.seen.tenant):
-        return await unless_gone(request, _complete(call, prompts, echo))
+        return await unless_gone(request, _complete(call, prompts))

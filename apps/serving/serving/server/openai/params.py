@@ -31,8 +31,9 @@ class OpenAiParams:
     n: int
     best_of: int
     stop: tuple[str, ...]
-    max_tokens: int | None
+    max_tokens: int | None  # 0, where the prompt is echoed: nothing but the prompt
     max_tokens_name: str
+    echo: bool
     stream: bool
     include_usage: bool
     ignore_eos: bool
@@ -77,7 +78,7 @@ def _logprobs(fields: Fields) -> tuple[bool, int]:
     return wanted, top
 
 
-def read_openai_params(fields: Fields, limits: Limits) -> OpenAiParams:
+def read_openai_params(fields: Fields, limits: Limits, echo: bool = False) -> OpenAiParams:
     for name, cure in UNSUPPORTED.items():
         if fields.data.get(name) not in (None, "", [], {}, False):
             raise validation(f"`{name}` is not supported by this server; {cure}", name)
@@ -89,7 +90,7 @@ def read_openai_params(fields: Fields, limits: Limits) -> OpenAiParams:
     seed = fields.whole("seed", signed=True)
     name = "max_completion_tokens" if fields.data.get("max_completion_tokens") is not None else "max_tokens"
     max_tokens = fields.whole(name, signed=True)
-    if max_tokens is not None and max_tokens < 1:
+    if max_tokens is not None and max_tokens < (0 if echo else 1):
         raise validation(f"`{name}` must be strictly positive", name)
     options, response_format = fields.object("stream_options"), fields.object("response_format")
     used_seed = secrets.randbits(63) if seed is None else seed & (2**63 - 1)
@@ -104,6 +105,7 @@ def read_openai_params(fields: Fields, limits: Limits) -> OpenAiParams:
         stop=_stop(fields, limits),
         max_tokens=max_tokens,
         max_tokens_name=name,
+        echo=echo,
         stream=stream,
         include_usage=bool(options is not None and options.flag("include_usage")),
         ignore_eos=fields.flag("ignore_eos_token") or False,

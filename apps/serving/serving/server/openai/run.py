@@ -23,6 +23,7 @@ from serving.server.openai.params import OpenAiParams
 from serving.server.shapes import OPENAI
 from serving.server.sse import Done, EventStream, Item, Source
 from serving.server.structured import MakeMask
+from serving.server.text import TokenDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ async def adapter_of(call: Call) -> AsyncIterator[list[Loaded]]:
 
 def make_job(call: Call, prompt: Prompt, loaded: list[Loaded]) -> Job:
     params, context, seen = call.params, call.context, call.seen
-    max_new = context.new_tokens(params.max_tokens, prompt, params.max_tokens_name)
+    asked = 1 if params.max_tokens == 0 else params.max_tokens  # the engine always produces one
+    max_new = context.new_tokens(asked, prompt, params.max_tokens_name)
     seen.prompt_tokens += len(prompt.ids)
     seen.validated = now()
     sampling = params.sampling
@@ -95,6 +97,7 @@ def make_job(call: Call, prompt: Prompt, loaded: list[Loaded]) -> Job:
         eos_ids=frozenset() if params.ignore_eos else context.eos_ids,
         stop=params.stop,
         alternatives=params.top_logprobs,
+        prompt_logprobs=params.echo and params.logprobs,
         make_mask=call.make_mask,
         priority=call.hints.priority,
         deadline=call.hints.deadline,
@@ -187,5 +190,20 @@ def completion_logprobs(context: ServerContext, steps: list[Step], offset: int) 
         "tokens": [step.text for step in steps],
         "token_logprobs": [step.logprob for step in steps],
         "top_logprobs": [{context.codec.token_text(t): p for t, p in step.alternatives} for step in steps],
+        "text_offset": offsets,
+    }
+
+
+def prompt_logprobs(context: ServerContext, prompt: Prompt, answer: Answer) -> dict[str, Any]:
+    """Of an echoed prompt. Nothing comes before its first token, so nothing can be said of that one."""
+    decoder, offsets, at = TokenDecoder(context.codec), [], 0
+    for token in prompt.ids:
+        offsets.append(at)
+        at += len(decoder.add(token))
+    likeliest = answer.prompt_alternatives or ((),) * len(answer.prompt_logprobs)
+    return {
+        "tokens": [context.codec.token_text(token) for token in prompt.ids],
+        "token_logprobs": [None, *answer.prompt_logprobs],
+        "top_logprobs": [None, *({context.codec.token_text(t): p for t, p in one} for one in likeliest)],
         "text_offset": offsets,
     }
