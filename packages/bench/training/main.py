@@ -66,7 +66,7 @@ def template(bench: Bench) -> list[Figure]:
             figures.append(faster(f"{kind}-bf16", same, "-", steps, "own", f"{peer}-bf16", rows))
             same = "the same, fp32 on both sides"
             figures.append(faster(f"{kind}-fp32", same, "-", steps, "own-fp32", peer, rows))
-    return [*figures, equal_loss(steps, "own")]
+    return [*figures, equal_loss(steps, "own", "peft")]
 
 
 def no_template(bench: Bench) -> list[Figure]:
@@ -92,25 +92,20 @@ def jobs(bench: Bench) -> list[Figure]:
         together.measure("jobs-256", ">= 1", *asked, 256, "auto", bench.rounds),
     ]
     if bench.fast:
-        figures += [
-            together.measure("jobs-64-fp32", "-", *asked, 64, "fp32", bench.rounds),
-            together.measure("jobs-256-fp32", "-", *asked, 256, "fp32", bench.rounds),
-        ]
+        figures.append(together.measure("jobs-64-fp32", "-", *asked, 64, "fp32", bench.rounds))
+    if bench.fast and not bench.quick:
+        figures.append(together.measure("jobs-256-fp32", "-", *asked, 256, "fp32", bench.rounds))
     return [*figures, together.same_gradient(*asked)]
 
 
 def held(bench: Bench) -> list[Figure]:
     rows = equally_long(bench.encode, ROOT, 32, 128)
-    what = "memory of 8 jobs against one job's and 7 times adapter, gradient and optimizer"
-    full = f"{what}; 32 rows of 32 tokens a job"
-    return [
-        memory.measure("memory", full, bench.base, bench.work / "memory", rows, 32),
-    ]
+    return [memory.measure(bench.base, bench.work / "memory", rows, 32)]
 
 
 def checkpoints(bench: Bench) -> list[Figure]:
     rows = equally_long(bench.encode, ROOT, 32, 128)
-    return served.measure(bench.base, bench.work / "served", rows, 16, 4 if bench.quick else 8)
+    return served.measure(bench.base, bench.work / "served", rows, 16, 3 if bench.quick else 8)
 
 
 PARTS: dict[str, Callable[[Bench], list[Figure]]] = {

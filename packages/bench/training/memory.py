@@ -12,7 +12,7 @@ from own import spec
 from process import MIB, trainer
 
 JOBS = 8
-STEPS = 4
+STEPS = 3
 COPIES = 4  # adapter, gradient, and AdamW's two moments
 
 
@@ -23,7 +23,7 @@ class Held:
     parameters: int  # of one adapter
 
 
-def measure(row: str, title: str, base: Path, work: Path, rows: list[dict[str, str]], batch_size: int) -> Figure:
+def measure(base: Path, work: Path, rows: list[dict[str, str]], batch_size: int) -> Figure:
     """Both take steps of `batch_size` rows a job, as many tokens at one time as the trainer lets through the base."""
     file = work / "rows.jsonl"
     work.mkdir(parents=True)
@@ -34,8 +34,9 @@ def measure(row: str, title: str, base: Path, work: Path, rows: list[dict[str, s
     each = one.parameters * 4 * COPIES
     allowed = one.most + (JOBS - 1) * each
     return Figure(
-        row,
-        title,
+        "memory",
+        f"memory of {JOBS} jobs against one job's and {JOBS - 1} times adapter, gradient and optimizer "
+        f"({round(eight.most / MIB)} and {round(one.most / MIB)} MiB)",
         "<= 1.1",
         round(eight.most / allowed, 3),
         detail={

@@ -39,6 +39,8 @@ class Contender:
             text=True,
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )
+
+    def ready(self) -> None:
         self._answer("ready")
 
     def turn(self) -> None:
@@ -73,6 +75,8 @@ def race(names: list[str], base: Path, folder: Path, batches: list[Batch]) -> St
     try:
         for name in names:
             contenders.append(Contender(name, base, folder))
+        for contender in contenders:
+            contender.ready()
         for _ in batches:
             for contender in contenders:
                 contender.turn()
@@ -107,15 +111,16 @@ def summary(steps: list[Step], batches: list[Batch]) -> dict[str, Any]:
     }
 
 
-def equal_loss(steps: Steps, own: str) -> Figure:
-    """All start from one adapter, so step by step the losses should be the same number."""
+def equal_loss(steps: Steps, own: str, exact: str) -> Figure:
+    """All start from one adapter and see the same rows, so in fp32 the losses are the same number step by step."""
+    theirs = steps[exact]
+    size = statistics.fmean(step.loss for step in theirs)
     apart = {
-        name: statistics.fmean(abs(a.loss - b.loss) for a, b in zip(steps[own], theirs, strict=True))
-        / statistics.fmean(step.loss for step in theirs)
-        for name, theirs in steps.items()
-        if name != own
+        name: 100 * statistics.fmean(abs(a.loss - b.loss) for a, b in zip(found, theirs, strict=True)) / size
+        for name, found in steps.items()
+        if name != exact
     }
-    worst = max(apart.values())
-    shown = {name: f"{100 * value:.2f} %" for name, value in apart.items()}
-    title = "loss of each step against every contender's, mean difference of the one farthest away"
-    return Figure("loss", title, "equal", float(f"{100 * worst:.2g}"), unit="%", detail={"from": shown})
+    shown = {name: float(f"{value:.2g}") for name, value in apart.items()}
+    others = ", ".join(f"{name} {value:g} %" for name, value in shown.items() if name != own)
+    title = f"loss of our steps against {exact}'s, mean difference ({others})"
+    return Figure("loss", title, "equal", shown[own], unit="%")
