@@ -22,12 +22,17 @@ def slots_of(model: Model, folders: list[Path]) -> SlotTable:
 
 def logits_of(model: Model, tokens: list[int], pieces: list[int], folder: Path | None = None) -> torch.Tensor:
     """All logits of one sequence run in chunks of the given sizes."""
-    table = slots_of(model, [] if folder is None else [folder])
+    return logits_in(
+        model, tokens, pieces, slots_of(model, [] if folder is None else [folder]), int(folder is not None)
+    )
+
+
+def logits_in(model: Model, tokens: list[int], pieces: list[int], table: SlotTable, slot: int) -> torch.Tensor:
     blocks = tuple(reversed(range(len(tokens) // BLOCK + 1)))
     cache = model.new_cache(len(blocks))
     done, out = 0, []
     for count in pieces:
-        chunk = Chunk(done, 0, count, 0 if folder is None else 1, blocks)
+        chunk = Chunk(done, 0, count, slot, blocks)
         batch = Batch(tuple(tokens[done : done + count]), (chunk,), tuple(range(count)))
         out.append(model.forward(batch, cache, table).values)
         done += count

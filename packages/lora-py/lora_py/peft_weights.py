@@ -24,6 +24,9 @@ MODULE_PARENTS = {
     "up_proj": "mlp",
     "down_proj": "mlp",
 }
+# Linears that some bases (Phi-3) keep end to end in one: PEFT adapts such a one as a whole.
+FUSED_MODULES = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+_PARENTS = MODULE_PARENTS | {fused: MODULE_PARENTS[parts[0]] for fused, parts in FUSED_MODULES.items()}
 PromptFormat = Literal["raw", "chat"]
 AdapterErrorCode = Literal["adapter_not_found", "adapter_invalid", "adapter_unsupported", "adapter_modules_mismatch"]
 Weights = dict[str, tuple[Tensor, Tensor]]
@@ -43,7 +46,7 @@ class AdapterError(Exception):
 
 
 def module_shapes(base_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Every linear an adapter may touch in a Llama-family base, with its (out, in) size."""
+    """Every linear an adapter may touch in a base of Llama's layout, with its (out, in) size; Phi-3's as it fuses them."""
     hidden, heads = int(base_config["hidden_size"]), int(base_config["num_attention_heads"])
     head_dim = int(base_config.get("head_dim") or hidden // heads)
     kv = int(base_config.get("num_key_value_heads") or heads) * head_dim
@@ -57,8 +60,26 @@ def module_shapes(base_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         "up_proj": (inner, hidden),
         "down_proj": (hidden, inner),
     }
+    if base_config.get("model_type") == "phi3":
+        for fused, parts in FUSED_MODULES.items():
+            sizes[fused] = (sum(sizes.pop(part)[0] for part in parts), hidden)
     layers = range(int(base_config["num_hidden_layers"]))
-    return {f"layers.{i}.{MODULE_PARENTS[name]}.{name}": size for i in layers for name, size in sizes.items()}
+    return {f"layers.{i}.{_PARENTS[name]}.{name}": size for i in layers for name, size in sizes.items()}
+
+
+def unfused(weights: Weights, base_config: Mapping[str, Any]) -> tuple[Weights, dict[str, str]]:
+    """The same adapter on the seven linears alone, and the names of the fused ones that some of its pairs come from:
+    the product of a part of B's rows is that part of the product."""
+    shapes = module_shapes({**base_config, "model_type": "llama"})
+    found: Weights = {}
+    origins: dict[str, str] = {}
+    for name, (a, b) in weights.items():
+        layer, module = name.rsplit(".", 1)
+        parts = [f"{layer}.{part}" for part in FUSED_MODULES.get(module, (module,))]
+        rows = torch.split(b, [shapes[part][0] for part in parts])
+        found |= {part: (a, own) for part, own in zip(parts, rows, strict=True)}
+        origins |= dict.fromkeys(parts, name) if len(parts) > 1 else {}
+    return found, origins
 
 
 def parse_weights(data: bytes, rank_of: Callable[[str], int]) -> Weights:
@@ -73,7 +94,7 @@ def parse_weights(data: bytes, rank_of: Callable[[str], int]) -> Weights:
     strange = []
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
-        if match and MODULE_PARENTS.get(match[1].rsplit(".", 1)[1]) == match[1].split(".")[2]:
+        if match and _PARENTS.get(match[1].rsplit(".", 1)[1]) == match[1].split(".")[2]:
             halves.setdefault(match[1], {})[match[2]] = tensor
         else:
             strange.append(key)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from lora_py.arena import FORMAT, NotPacked, pack_arena, read_packed, write_packed
 from lora_py.peft_files import check_against_base, module_shapes, parse_adapter
-from lora_py.peft_weights import AdapterError
+from lora_py.peft_weights import AdapterError, unfused
 
 from serving.adapters.identity import AdapterFailure
 from serving.adapters.store import DiskStore
@@ -79,8 +79,12 @@ class Loader:
             adapter = parse_adapter(config_bytes, weight_bytes, sha256)
             check_against_base(adapter, self._base_config)
             self._check_rank(adapter_id, max(a.shape[0] for a, _ in adapter.weights.values()))
-            scaling = adapter.config.module_scaling
-            packed, arena, places = pack_arena(adapter.weights, scaling, options.dtype, options.device, options.layers)
+            weights, origins = unfused(adapter.weights, self._base_config)
+
+            def scaling(name: str) -> float:
+                return adapter.config.module_scaling(origins.get(name, name))
+
+            packed, arena, places = pack_arena(weights, scaling, options.dtype, options.device, options.layers)
         except AdapterError as error:
             raise AdapterFailure(f"adapter {adapter_id} was refused: {error}") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from serving.models.batch import BLOCK, Batch, Chunk
 
@@ -97,9 +97,12 @@ def _cells(tables: Tensor, positions: Tensor, kv_heads: int) -> Tensor:
     return (tables.gather(1, positions // BLOCK) * kv_heads + heads) * BLOCK + positions % BLOCK
 
 
-def paged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, keys: Tensor, values: Tensor) -> Tensor:
+def paged_attention(
+    q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, keys: Tensor, values: Tensor, cap: float | None = None
+) -> Tensor:
     """q: [tokens, heads, d]; k, v: [tokens, kv_heads, d]; keys, values: one layer of the cache,
-    [blocks, kv_heads, BLOCK, d], into which k and v are written first. Returns [tokens, heads * d]."""
+    [blocks, kv_heads, BLOCK, d], into which k and v are written first. `cap`: what scores are bent under. Returns
+    [tokens, heads * d]."""
     tokens, kv_heads, d = k.shape
     keys, values = keys.view(-1, d), values.view(-1, d)
     keys.index_copy_(0, plan.written, k.reshape(-1, d))
@@ -108,12 +111,22 @@ def paged_attention(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, keys: 
     out = torch.empty_like(q)
     for group in plan.decodes:
         ks, vs = keys[group.cells], values[group.cells]  # [kv_heads, n, length, d]
-        y = scaled_dot_product_attention(q[group.rows].transpose(0, 1), ks, vs, attn_mask=group.mask)
+        y = _attend(q[group.rows].transpose(0, 1), ks, vs, group.mask, cap)
         out[group.rows] = y.transpose(0, 1)
     for piece in plan.pieces:
         rows = slice(piece.start, piece.start + piece.count)
         qs = q[rows].permute(1, 2, 0, 3)  # [kv_heads, heads of one, count, d]
         ks, vs = (cells[piece.cells][:, None].expand(-1, q.shape[2], -1, -1) for cells in (keys, values))
-        y = scaled_dot_product_attention(qs, ks, vs, attn_mask=piece.mask, is_causal=piece.mask is None)
+        y = _attend(qs, ks, vs, piece.mask, cap)
         out[rows] = y.permute(2, 0, 1, 3)
     return out.flatten(1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cap: float | None) -> Tensor:
+    """mask None: causal from the first token on."""
+    if cap is None:
+        return sdpa(q, k, v, attn_mask=mask, is_causal=mask is None)
+    if mask is None:
+        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+    scores = torch.tanh(q @ k.transpose(-1, -2) / (q.shape[-1] ** 0.5 * cap)) * cap
+    return scores.masked_fill(~mask, float("-inf")).softmax(-1, dtype=torch.float32).to(v.dtype) @ v

@@ -1,7 +1,10 @@
-"""The plain forward pass (torch, any device): Llama, Mistral, Qwen2 and Qwen3 with per-row LoRA."""
+"""The plain forward pass (torch, any device) of every family that is served, with per-row LoRA."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -28,6 +31,22 @@ class Model(Protocol):
     def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits: ...
 
 
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a step's tokens see in a layer, and how their positions turn there."""
+
+    plan: AttentionPlan
+    cos: Tensor
+    sin: Tensor
+
+
 class TorchModel:
     """Computes in the dtype of its weights; keys and values, and the adapters, are of that dtype too."""
 
@@ -42,8 +61,17 @@ class TorchModel:
         self.adapter_dtype = weights.embed.dtype
         self.weight_name = str(weights.embed.dtype).removeprefix("torch.")
         self.plan_lora = plan_lora or plan_lora_for(self.device)
-        cos, sin = rope_tables(config.rope, config.head_dim, max_positions)
-        self.cos, self.sin = cos.to(self.device), sin.to(self.device)
+        variant = config.variant
+        self._scale = torch.tensor(variant.embed_scale, dtype=weights.embed.dtype, device=self.device)
+        self._activation = ACTIVATIONS[variant.activation]
+        open_layers = range(config.layers) if config.window is None else variant.open_layers
+        self._opens = [index in open_layers for index in range(config.layers)]
+        turned = variant.rotary_dim or config.head_dim
+        ropes = {is_open: config.rope if is_open else variant.window_rope or config.rope for is_open in self._opens}
+        self._turns = {
+            is_open: [table.to(self.device) for table in rope_tables(rope, turned, max_positions)]
+            for is_open, rope in ropes.items()
+        }
 
     def new_cache(self, blocks: int) -> KvCache:
         config = self.config
@@ -51,44 +79,60 @@ class TorchModel:
 
     @torch.inference_mode()
     def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits:
-        config, weights = self.config, self.weights
-        eps, hidden = config.norm_eps, (config.hidden,)
+        weights, eps = self.weights, self.config.norm_eps
         tokens = torch.tensor(batch.tokens, device=self.device)
-        positions = torch.cat([torch.arange(c.position, c.position + c.count) for c in batch.chunks]).to(self.device)
-        plan = plan_attention(batch, config.kv_heads, config.window, self.device)
+        sights = self._sights(batch)
         add_lora = self.plan_lora([(c.slot, c.start, c.count) for c in batch.chunks], slots, self.device)
-        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
-        x = F.embedding(tokens, weights.embed)
+        x = F.embedding(tokens, weights.embed) * self._scale
         for index, layer in enumerate(weights.layers):
-            h = F.rms_norm(x, hidden, layer.input_norm, eps)
+            h = _norm(x, layer.input_norm, eps)
             y = F.linear(h, layer.qkv, layer.qkv_bias)
             add_lora(y, h, index, "qkv")
-            a = self._attend(y, cos, sin, plan, cache, index)
+            a = self._attend(y, sights[self._opens[index]], cache, index)
             o = F.linear(a, layer.o)
             add_lora(o, a, index, "o")
-            x = x + o
-            h = F.rms_norm(x, hidden, layer.post_norm, eps)
+            x = x + (o if layer.after_attention is None else _norm(o, layer.after_attention, eps))
+            h = _norm(x, layer.post_norm, eps)
             y = F.linear(h, layer.gate_up)
             add_lora(y, h, index, "gate_up")
             gate, up = y.chunk(2, -1)
-            h = F.silu(gate) * up
+            h = self._activation(gate) * up
             d = F.linear(h, layer.down)
             add_lora(d, h, index, "down")
-            x = x + d
+            x = x + (d if layer.after_mlp is None else _norm(d, layer.after_mlp, eps))
         wanted = torch.tensor(batch.logit_rows, device=self.device, dtype=torch.long)
-        logits = F.linear(F.rms_norm(x[wanted], hidden, weights.norm, eps), weights.head).float()
+        logits = F.linear(_norm(x[wanted], weights.norm, eps), weights.head).float()
+        if cap := self.config.variant.logit_cap:
+            logits = torch.tanh(logits / cap) * cap
         if not len(logits):
             return Logits(logits.cpu(), torch.empty(0), [])
         return Logits(logits.cpu(), logits.logsumexp(-1).cpu(), logits.argmax(-1).tolist())
 
-    def _attend(self, y: Tensor, cos: Tensor, sin: Tensor, plan: AttentionPlan, cache: KvCache, index: int) -> Tensor:
+    def _sights(self, batch: Batch) -> dict[bool, Sight]:
+        """By whether a layer sees everything; the others have the window."""
+        config = self.config
+        positions = torch.cat([torch.arange(c.position, c.position + c.count) for c in batch.chunks]).to(self.device)
+        found = {}
+        for is_open, (cos, sin) in self._turns.items():
+            plan = plan_attention(batch, config.kv_heads, None if is_open else config.window, self.device)
+            found[is_open] = Sight(plan, cos[positions][:, None], sin[positions][:, None])
+        return found
+
+    def _attend(self, y: Tensor, sight: Sight, cache: KvCache, index: int) -> Tensor:
         config, layer = self.config, self.weights.layers[index]
         q, k, v = torch.split(y, [config.q_dim, config.kv_dim, config.kv_dim], -1)
         q = q.reshape(-1, config.heads, config.head_dim)
         k = k.reshape(-1, config.kv_heads, config.head_dim)
         v = v.reshape(-1, config.kv_heads, config.head_dim)
         if layer.q_norm is not None and layer.k_norm is not None:
-            q = F.rms_norm(q, (config.head_dim,), layer.q_norm, config.norm_eps)
-            k = F.rms_norm(k, (config.head_dim,), layer.k_norm, config.norm_eps)
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        return paged_attention(q, k, v, plan, cache.keys[index], cache.values[index])
+            q, k = _norm(q, layer.q_norm, config.norm_eps), _norm(k, layer.k_norm, config.norm_eps)
+        q, k = rotate(q, sight.cos, sight.sin), rotate(k, sight.cos, sight.sin)
+        if config.variant.query_scale != 1:
+            q = q * config.variant.query_scale
+        keys, values = cache.keys[index], cache.values[index]
+        return paged_attention(q, k, v, sight.plan, keys, values, config.variant.attention_cap)
+
+
+def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """In the precision of the weight."""
+    return F.rms_norm(x.to(weight.dtype), weight.shape, weight, eps).to(x.dtype)

@@ -48,5 +48,6 @@ def load_model(
             loaded = load_weights(folder, config, device)
             return NativeModel(library, config, loaded, max_positions, weights != "fp32", threads)
     if weights == "int8":
-        raise ModelError("--weights int8 needs the native kernels, and these need a C++ compiler and a CPU")
+        lacking = "need a C++ compiler and a CPU" if supports(config) else f"do not compute this {config.family}"
+        raise ModelError(f"--weights int8 needs the native kernels, which {lacking}")
     return TorchModel(config, load_weights(folder, config, device, plain_dtype(weights, device)), max_positions)

@@ -17,6 +17,7 @@ from torch import Tensor
 from serving.models.batch import BLOCK, Batch, KvCache, Logits
 from serving.models.config import ModelConfig, ModelError
 from serving.models.rope import rope_tables
+from serving.models.variant import Variant
 from serving.models.weights import LayerWeights, ModelWeights
 
 MAX_RANK = 256
@@ -65,7 +66,7 @@ class _Step(ctypes.Structure):
 
 
 def supports(config: ModelConfig) -> bool:
-    return config.head_dim % 16 == 0
+    return config.head_dim % 16 == 0 and config.variant == Variant()
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -7,13 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from serving.models.config import RopeConfig
+from serving.models.rope_config import RopeConfig
 
 
 def _frequencies(rope: RopeConfig, head_dim: int) -> Tensor:
     inverse = 1.0 / (rope.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
     if rope.kind == "linear":
         return inverse / rope.factor
+    if rope.kind == "longrope":
+        return inverse / torch.tensor(rope.slowed)
     if rope.kind == "yarn":
         return _yarn(rope, head_dim, inverse)
     if rope.kind != "llama3":  # "dynamic" changes nothing up to max_position_embeddings, which is as far as we go
@@ -43,12 +45,13 @@ def _yarn(rope: RopeConfig, head_dim: int, inverse: Tensor) -> Tensor:
 
 
 def rope_tables(rope: RopeConfig, head_dim: int, positions: int) -> tuple[Tensor, Tensor]:
-    """cos and sin, each [positions, head_dim / 2]."""
+    """cos and sin, each [positions, head_dim / 2]. `head_dim`: the dimensions of a head that turn."""
     angles = torch.arange(positions, dtype=torch.float32)[:, None] * _frequencies(rope, head_dim)
     return angles.cos() * rope.attention_factor, angles.sin() * rope.attention_factor
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x: [tokens, heads, head_dim]; cos, sin: [tokens, 1, head_dim / 2], float32, in which the turn is computed."""
-    a, b = x.chunk(2, -1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
+    """x: [tokens, heads, head_dim]; cos, sin: [tokens, 1, half of the dimensions that turn], float32, in which the turn
+    is computed."""
+    a, b, rest = torch.split(x, [cos.shape[-1], cos.shape[-1], x.shape[-1] - 2 * cos.shape[-1]], -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1).to(x.dtype)

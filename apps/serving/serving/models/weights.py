@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ class LayerWeights:
     q_norm: Tensor | None
     k_norm: Tensor | None
     o: Tensor  # [hidden, q_dim]
-    post_norm: Tensor
+    post_norm: Tensor  # before the MLP
     gate_up: Tensor  # [2 * intermediate, hidden]
     down: Tensor  # [hidden, intermediate]
+    after_attention: Tensor | None = None  # norms of what attention and the MLP add, where a family has them
+    after_mlp: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,14 @@ class _Files:
     def has(self, name: str) -> bool:
         return name in self.where
 
-    def read(self, name: str, *shape: int) -> Tensor:
+    def read(self, name: str, *shape: int, exact: bool = False) -> Tensor:
+        """`exact`: in float32, whatever the others are in."""
         if name not in self.where:
             raise ModelError(f"the base model has no tensor {name}")
         tensor: Tensor = self.open[self.where[name]].get_tensor(name)
         if tuple(tensor.shape) != shape:
             raise ModelError(f"{name} has shape {tuple(tensor.shape)}, config.json says {shape}")
-        return tensor.to(device=self.device, dtype=self.dtype)
+        return tensor.to(device=self.device, dtype=torch.float32 if exact else self.dtype)
 
 
 def _layer(files: _Files, config: ModelConfig, index: int) -> LayerWeights:
@@ -78,23 +82,40 @@ def _layer(files: _Files, config: ModelConfig, index: int) -> LayerWeights:
         assert shape is not None
         return files.read(f"{prefix}{module}.weight", *shape)
 
+    def fused(name: str, parts: Sequence[str]) -> Tensor:
+        if not config.fused:
+            return torch.cat([linear(part) for part in parts])
+        shapes = [config.linear_shape(f"layers.{index}.{part}") or (0, 0) for part in parts]
+        return files.read(f"{prefix}{name}.weight", sum(rows for rows, _ in shapes), shapes[0][1])
+
     def bias(module: str, size: int) -> Tensor:
         return files.read(f"{prefix}self_attn.{module}.bias", size)
 
-    hidden = config.hidden
+    def norm(name: str, size: int = config.hidden) -> Tensor:
+        return _norm(files, config, f"{prefix}{name}.weight", size)
+
+    sandwich = config.variant.sandwich
     return LayerWeights(
-        input_norm=files.read(f"{prefix}input_layernorm.weight", hidden),
-        qkv=torch.cat([linear("self_attn.q_proj"), linear("self_attn.k_proj"), linear("self_attn.v_proj")]),
+        input_norm=norm("input_layernorm"),
+        qkv=fused("self_attn.qkv_proj", ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
         qkv_bias=torch.cat([bias("q_proj", config.q_dim), bias("k_proj", config.kv_dim), bias("v_proj", config.kv_dim)])
         if config.qkv_bias
         else None,
-        q_norm=files.read(f"{prefix}self_attn.q_norm.weight", config.head_dim) if config.qk_norm else None,
-        k_norm=files.read(f"{prefix}self_attn.k_norm.weight", config.head_dim) if config.qk_norm else None,
+        q_norm=norm("self_attn.q_norm", config.head_dim) if config.qk_norm else None,
+        k_norm=norm("self_attn.k_norm", config.head_dim) if config.qk_norm else None,
         o=linear("self_attn.o_proj"),
-        post_norm=files.read(f"{prefix}post_attention_layernorm.weight", hidden),
-        gate_up=torch.cat([linear("mlp.gate_proj"), linear("mlp.up_proj")]),
+        post_norm=norm("pre_feedforward_layernorm" if sandwich else "post_attention_layernorm"),
+        gate_up=fused("mlp.gate_up_proj", ["mlp.gate_proj", "mlp.up_proj"]),
         down=linear("mlp.down_proj"),
+        after_attention=norm("post_attention_layernorm") if sandwich else None,
+        after_mlp=norm("post_feedforward_layernorm") if sandwich else None,
     )
+
+
+def _norm(files: _Files, config: ModelConfig, name: str, size: int) -> Tensor:
+    """In float32 where a family adds to it: of one and a small weight, 16 bits would lose the weight."""
+    weight = files.read(name, size, exact=config.variant.norm_offset != 0)
+    return weight + config.variant.norm_offset if config.variant.norm_offset else weight
 
 
 def load_weights(
@@ -107,6 +128,6 @@ def load_weights(
     return ModelWeights(
         embed=embed,
         layers=tuple(_layer(files, config, index) for index in range(config.layers)),
-        norm=files.read("model.norm.weight", config.hidden),
+        norm=_norm(files, config, "model.norm.weight", config.hidden),
         head=embed if config.tied else files.read("lm_head.weight", config.vocab, config.hidden),
     )
