@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import torch
-from lora_py.grouped import pack_adapter
+from lora_py.arena import pack_arena
 from lora_py.peft_files import read_adapter
 
 from serving.engine.engine import Engine
@@ -25,9 +25,8 @@ def model_at(folder: Path, weights: str = "fp32") -> Model:
 
 def adapter_at(folder: Path, model: Model) -> EngineAdapter:
     found = read_adapter(folder)
-    packed = pack_adapter(
-        found.weights, found.config.scaling, model.adapter_dtype, torch.device("cpu"), model.config.layers
-    )
+    scaling = found.config.module_scaling
+    packed, _, _ = pack_arena(found.weights, scaling, model.adapter_dtype, torch.device("cpu"), model.config.layers)
     return EngineAdapter(found.sha256, packed)
 
 

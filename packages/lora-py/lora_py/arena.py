@@ -19,17 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lora_py import byte_lora
 from lora_py.grouped import MODULES, LoraPair, PackedAdapter, large_pages, place_of
 from lora_py.peft_weights import AdapterError, Weights
 
-FORMAT = 2
+FORMAT = 3
 ALIGN = 64  # bytes: a cache line, and more than any vector load wants
 CHECK = 8  # bytes at the file's start: the CRC-32 of all that follows
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one module's pair lies. A is [rank, in], B [rank, out] and already scaled."""
+    """One module's pair. A is [rank, in], B [rank, out] and already scaled; or both as `byte_lora` keeps them."""
 
     layer: int
     module: int  # index into MODULES
@@ -42,31 +43,32 @@ class NotPacked(Exception):
     """The file is not what we wrote: damaged, cut off, or of another adapter, base or format."""
 
 
-def _steps(places: list[Place], item: int) -> list[int]:
+def _steps(places: list[Place], dtype: torch.dtype) -> list[int]:
     """Elements that A and B of each place take, rounded up to whole lines: [a0, b0, a1, b1, ...]."""
-    line = ALIGN // item
+    if dtype == torch.int8:
+        return [
+            n for p in places for n in (byte_lora.a_bytes(p.rank, p.in_size), byte_lora.b_bytes(p.rank, p.out_size))
+        ]
+    line = ALIGN // dtype.itemsize
     return [-(-place.rank * size // line) * line for place in places for size in (place.in_size, place.out_size)]
 
 
 class _Pairs(Mapping[tuple[int, str], LoraPair]):
-    """The pairs of a block, each made a view when it is first asked for: the native kernel never asks."""
+    """The pairs of a block, each made when it is asked for, as views or out of 8 bits: the native kernel never asks."""
 
     def __init__(self, arena: Tensor, places: list[Place], starts: list[int]) -> None:
         self._arena = arena
         self._where = {
             (p.layer, MODULES[p.module]): (p, starts[2 * i], starts[2 * i + 1]) for i, p in enumerate(places)
         }
-        self._made: dict[tuple[int, str], LoraPair] = {}
 
     def __getitem__(self, key: tuple[int, str]) -> LoraPair:
-        if key not in self._made:
-            place, a, b = self._where[key]
-            r, n, m = place.rank, place.in_size, place.out_size
-            self._made[key] = LoraPair(
-                self._arena[a : a + r * n].view(r, n),
-                self._arena[b : b + r * m].view(r, m),
-            )
-        return self._made[key]
+        place, a, b = self._where[key]
+        r, n, m = place.rank, place.in_size, place.out_size
+        if self._arena.dtype == torch.int8:
+            block = self._arena.view(torch.uint8)
+            return LoraPair(*byte_lora.unpack(block[a:], block[b:], r, n, m))
+        return LoraPair(self._arena[a : a + r * n].view(r, n), self._arena[b : b + r * m].view(r, m))
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         return iter(self._where)
@@ -76,20 +78,27 @@ class _Pairs(Mapping[tuple[int, str], LoraPair]):
 
 
 def _assemble(arena: Tensor, places: list[Place], layers: int) -> PackedAdapter:
-    item = arena.element_size()
-    starts = [0, *accumulate(_steps(places, item))][: 2 * len(places)]
+    steps = _steps(places, arena.dtype)
+    starts = [0, *accumulate(steps)][: 2 * len(places)]
     table = torch.zeros(layers, len(MODULES), 3, dtype=torch.int64)
     if places:
-        addresses = torch.tensor(starts, dtype=torch.int64).view(-1, 2) * item + arena.data_ptr()
+        addresses = torch.tensor(starts, dtype=torch.int64).view(-1, 2) * arena.element_size() + arena.data_ptr()
         ranks = torch.tensor([place.rank for place in places]).view(-1, 1)
         where = torch.tensor([(place.layer, place.module) for place in places])
         table[where[:, 0], where[:, 1]] = torch.cat((addresses, ranks), 1)
     return PackedAdapter(
         rank=max((place.rank for place in places), default=0),
         pairs=_Pairs(arena, places, starts),
-        nbytes=sum(place.rank * (place.in_size + place.out_size) for place in places) * item,
+        nbytes=_nbytes(places, steps, arena.dtype),
         table=table.to(arena.device),
+        dtype=arena.dtype,
     )
+
+
+def _nbytes(places: list[Place], steps: list[int], dtype: torch.dtype) -> int:
+    if dtype == torch.int8:
+        return sum(steps)
+    return sum(place.rank * (place.in_size + place.out_size) for place in places) * dtype.itemsize
 
 
 def pack_arena(
@@ -102,18 +111,29 @@ def pack_arena(
         found[name] = Place(layer, MODULES.index(module), a.shape[0], a.shape[1], b.shape[0])
     names = sorted(found, key=lambda name: (found[name].layer, found[name].module))  # as a step reads them
     places = [found[name] for name in names]
-    steps = _steps(places, dtype.itemsize)
-    arena = large_pages(sum(steps), dtype, torch.device("cpu")).zero_()
-    parts = torch.split(arena, steps)
-    for index, (name, place) in enumerate(zip(names, places, strict=True)):
-        a, b = weights[name]
-        r = place.rank
-        parts[2 * index][: a.numel()].view(r, -1).copy_(a)
-        torch.mul(b.t(), scaling_of(name), out=parts[2 * index + 1][: b.numel()].view(r, -1))
-    if not torch.isfinite(arena.sum(dtype=torch.float32)) and not torch.isfinite(arena).all():
-        bad = next(n for i, n in enumerate(names) for p in parts[2 * i : 2 * i + 2] if not torch.isfinite(p).all())
-        raise AdapterError("adapter_unsupported", f"{bad} holds numbers too large for {str(dtype)[6:]}.")
+    steps = _steps(places, dtype)
+    arena = large_pages(sum(steps), dtype, torch.device("cpu"))
+    fill = _fill_bytes if dtype == torch.int8 else _fill
+    bad = fill(arena, steps, [weights[name] for name in names], [scaling_of(name) for name in names])
+    if bad >= 0:
+        raise AdapterError("adapter_unsupported", f"{names[bad]} holds numbers too large for {str(dtype)[6:]}.")
     return _assemble(arena.to(device), places, layers), arena, places
+
+
+def _fill(arena: Tensor, steps: list[int], pairs: list[tuple[Tensor, Tensor]], scalings: list[float]) -> int:
+    """Index of the first pair that the block's type can't hold, or -1."""
+    parts = torch.split(arena.zero_(), steps)
+    for index, ((a, b), scaling) in enumerate(zip(pairs, scalings, strict=True)):
+        r = a.shape[0]
+        parts[2 * index][: a.numel()].view(r, -1).copy_(a)
+        torch.mul(b.t(), scaling, out=parts[2 * index + 1][: b.numel()].view(r, -1))
+    if torch.isfinite(arena.sum(dtype=torch.float32)) or torch.isfinite(arena).all():
+        return -1
+    return next(i // 2 for i, part in enumerate(parts) if not torch.isfinite(part).all())
+
+
+def _fill_bytes(arena: Tensor, steps: list[int], pairs: list[tuple[Tensor, Tensor]], scalings: list[float]) -> int:
+    return byte_lora.pack_native(pairs, scalings, arena, [0, *accumulate(steps)][: 2 * len(pairs)])
 
 
 def write_packed(path: Path, arena: Tensor, places: list[Place], about: dict[str, Any]) -> None:

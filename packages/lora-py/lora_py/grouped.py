@@ -38,13 +38,13 @@ class PackedAdapter:
     pairs: Mapping[tuple[int, str], LoraPair]  # (layer, module)
     nbytes: int
     table: Tensor  # [layers, modules, (address of a, address of b, rank)] for the kernels, beside the weights
+    dtype: torch.dtype  # of the weights at those addresses; int8: as `byte_lora` keeps them
 
 
-def module_table(adapter: PackedAdapter) -> Tensor:
-    """The adapter's addresses, for a kernel that reads half precision from main memory."""
-    pair = next(iter(adapter.pairs.values()), None)  # the others are like it: this is asked at every step
-    if pair is not None and (pair.a.dtype != torch.float16 or pair.a.device.type != "cpu"):
-        raise TypeError("the native kernel reads float16 tensors on the CPU")
+def module_table(adapter: PackedAdapter, dtype: torch.dtype) -> Tensor:
+    """The adapter's addresses, for a kernel that reads weights of `dtype` from main memory."""
+    if adapter.dtype != dtype or adapter.table.device.type != "cpu":
+        raise TypeError(f"the native kernel reads {dtype} on the CPU, not {adapter.dtype} on {adapter.table.device}")
     return adapter.table
 
 
@@ -93,6 +93,7 @@ def pack_adapter(
         pairs,
         nbytes,
         _addresses(pairs, layers).to(device),
+        dtype,
     )
 
 

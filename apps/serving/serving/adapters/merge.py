@@ -85,9 +85,8 @@ def merge_adapters(adapters: Sequence[EngineAdapter], merge: Merge, layers: int)
             merge_tensors(a, merge, generator),
             merge_tensors(b, merge, generator).t(),
         )
-    first = next(iter(packs[0].pairs.values())).a
     try:
-        packed, _, _ = pack_arena(merged, lambda name: 1.0, first.dtype, first.device, layers)
+        packed, _, _ = pack_arena(merged, lambda name: 1.0, packs[0].dtype, packs[0].table.device, layers)
     except AdapterError as error:
         raise AdapterFailure(f"the merge was refused: {error}") from error
     return EngineAdapter(key, packed)

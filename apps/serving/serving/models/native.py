@@ -74,8 +74,6 @@ def _pointer(tensor: Tensor | None) -> int | None:
 
 
 class NativeModel:
-    adapter_dtype = torch.float16
-
     def __init__(
         self,
         library: ctypes.CDLL,
@@ -87,6 +85,7 @@ class NativeModel:
     ) -> None:
         self.config = config
         self.weight_name = "int8" if int8 else "float32"
+        self.adapter_dtype = torch.int8 if int8 else torch.float16
         self._library = library
         library.grove_model_new.restype = ctypes.c_void_p
         threads = threads or len(os.sched_getaffinity(0))
@@ -142,7 +141,7 @@ class NativeModel:
 
     def forward(self, batch: Batch, cache: KvCache, slots: SlotTable) -> Logits:
         chunks = batch.chunks
-        tables = {chunk.slot: _table(slots, chunk.slot, self.config) for chunk in chunks}
+        tables = {chunk.slot: _table(slots, chunk.slot, self.config, self.adapter_dtype) for chunk in chunks}
         ends = [(chunk.position + chunk.count + BLOCK - 1) // BLOCK for chunk in chunks]
         blocks: list[int] = []
         block_start = []
@@ -183,7 +182,7 @@ def _ints(values: Any) -> Any:
     return (ctypes.c_int32 * len(values))(*values)
 
 
-def _table(slots: SlotTable, slot: int, config: ModelConfig) -> int:
+def _table(slots: SlotTable, slot: int, config: ModelConfig, dtype: torch.dtype) -> int:
     if slot == 0:
         return 0
     adapter = slots.slots[slot]
@@ -191,7 +190,7 @@ def _table(slots: SlotTable, slot: int, config: ModelConfig) -> int:
         raise LookupError(f"adapter slot {slot} is empty")
     if adapter.rank > MAX_RANK:
         raise ModelError(f"rank {adapter.rank} is over {MAX_RANK}")
-    table = module_table(adapter)
+    table = module_table(adapter, dtype)
     if table.shape[0] != config.layers:
         raise LookupError("the adapter's table was made for another base")
     return table.data_ptr()

@@ -11,15 +11,24 @@ from lora_py.grouped import GROUPS, MODULES, SlotTable, module_table
 
 
 def add_lora_native(
-    library: ctypes.CDLL, y: Tensor, x: Tensor, table: SlotTable, slots: list[int], layer: int, group: str
+    library: ctypes.CDLL,
+    y: Tensor,
+    x: Tensor,
+    table: SlotTable,
+    slots: list[int],
+    layer: int,
+    group: str,
+    dtype: torch.dtype = torch.float16,
 ) -> None:
-    """y: [tokens, out], x: [tokens, in], float32 and contiguous; slots: one for each token; adds to y in place."""
+    """y: [tokens, out], x: [tokens, in], float32 and contiguous; slots: one for each token; adds to y in place.
+    dtype: of the adapters, float16 or int8."""
     modules = GROUPS[group]
     first = MODULES.index(modules[0])
     tables = []
     for slot in slots:
         adapter = table.slots[slot]
-        tables.append(0 if adapter is None else _address(module_table(adapter)) + (layer * len(MODULES) + first) * 24)
+        address = 0 if adapter is None else _address(module_table(adapter, dtype))
+        tables.append(address and address + (layer * len(MODULES) + first) * 24)
     outs = (ctypes.c_int32 * len(modules))(*(table.widths[module] for module in modules))
     library.grove_lora_add(
         ctypes.c_void_p(y.data_ptr()),
@@ -30,6 +39,7 @@ def add_lora_native(
         (ctypes.c_uint64 * len(tables))(*tables),
         ctypes.c_int(len(modules)),
         outs,
+        ctypes.c_int(dtype == torch.int8),
     )
 
 

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "ahead.h"
 #include "bytes.h"
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__linux__)
@@ -111,14 +112,16 @@ class TiledLinear {
     }
   }
 
-  // Blocks begin … end of the product for `count` rows of x; y has `stride` columns.
-  void multiply(int begin, int end, const TileInputs& x, int count, float* y, int stride) const {
+  int pieces() const { return blocks() * groups_; }
+
+  // Blocks begin … end of the product for `count` rows of x; y has `stride` columns. Each piece asks for some of `ahead`.
+  void multiply(int begin, int end, const TileInputs& x, int count, float* y, int stride, Ahead& ahead) const {
     const TileSession session(count);
     for (int block = begin; block < end; block++) {
       if (bits_ == 4)
-        multiply<4>(block, x, count, y, stride);
+        multiply<4>(block, x, count, y, stride, ahead);
       else
-        multiply<8>(block, x, count, y, stride);
+        multiply<8>(block, x, count, y, stride, ahead);
     }
   }
 
@@ -176,9 +179,10 @@ class TiledLinear {
   }
 
   template <int Bits>
-  static inline __attribute__((always_inline)) void unpack_piece(const uint8_t* w, uint16_t* tiles) {
+  static inline __attribute__((always_inline)) void unpack_piece(const uint8_t* w, uint16_t* tiles, Ahead& ahead) {
     constexpr int bytes = Bits * 64;
     for (int line = 0; line < 2 * bytes + 256; line += 64) _mm_prefetch(w + kAhead + line, _MM_HINT_T0);
+    ahead.some();
     const float* scales = reinterpret_cast<const float*>(w + 2 * bytes);
     unpack<Bits>(w, scales, tiles);
     unpack<Bits>(w + bytes, scales + 32, tiles + kTile);
@@ -245,14 +249,14 @@ class TiledLinear {
 
   // While one group's tiles are multiplied, the next one's weights are unpacked.
   template <int Bits, int Tiles>
-  void multiply_once(int block, const TileInputs& x, int count, float* y, int stride) const {
+  void multiply_once(int block, const TileInputs& x, int count, float* y, int stride, Ahead& ahead) const {
     alignas(64) uint16_t tiles[4][2 * kTile];
     const uint8_t* w = data_ + size_t(block) * groups_ * piece();
     const uint16_t *rows = x.tiles(0, groups_), *next = x.tiles(kTileRows, groups_);
     clear<Tiles>();
-    unpack_piece<Bits>(w, tiles[0]);
+    unpack_piece<Bits>(w, tiles[0], ahead);
     for (int g = 1; g < groups_; g++) {
-      unpack_piece<Bits>(w + g * piece(), tiles[g % 4]);
+      unpack_piece<Bits>(w + g * piece(), tiles[g % 4], ahead);
       add<Tiles>(rows + (g - 1) * 2 * kTile, next + (g - 1) * 2 * kTile, tiles[(g - 1) % 4]);
     }
     const int last = groups_ - 1;
@@ -269,14 +273,14 @@ class TiledLinear {
   }
 
   template <int Bits>
-  void multiply(int block, const TileInputs& x, int count, float* y, int stride) const {
-    if (count <= kTileRows) return multiply_once<Bits, 1>(block, x, count, y, stride);
-    if (count <= 2 * kTileRows) return multiply_once<Bits, 2>(block, x, count, y, stride);
+  void multiply(int block, const TileInputs& x, int count, float* y, int stride, Ahead& ahead) const {
+    if (count <= kTileRows) return multiply_once<Bits, 1>(block, x, count, y, stride, ahead);
+    if (count <= 2 * kTileRows) return multiply_once<Bits, 2>(block, x, count, y, stride, ahead);
     thread_local Buffer<uint16_t> unpacked;
     thread_local int room = 0;
     if (room < groups_) unpacked = allocate<uint16_t>(size_t(room = groups_) * 2 * kTile);
     for (int g = 0; g < groups_; g++)
-      unpack_piece<Bits>(data_ + (size_t(block) * groups_ + g) * piece(), &unpacked[size_t(g) * 2 * kTile]);
+      unpack_piece<Bits>(data_ + (size_t(block) * groups_ + g) * piece(), &unpacked[size_t(g) * 2 * kTile], ahead);
     int row = 0;
     for (; count - row > kTileRows; row += 2 * kTileRows)
       multiply_rows<2>(unpacked.get(), block, x, row, count - row, y, stride);

@@ -7,6 +7,10 @@ namespace grove {
 // Rows a power of two apart fall on the same lines of the cache; a little more sets them apart.
 static size_t apart(int64_t width) { return size_t(width) + 16; }
 
+int64_t Model::module_in(int module) const {
+  return module == kO ? q_dim() : module == kDown ? s_.intermediate : s_.hidden;
+}
+
 int64_t Model::module_out(int module) const {
   switch (module) {
     case kQ: return q_dim();
@@ -62,7 +66,7 @@ void Model::lay_out(const Step& step) {
 
 // Rows of one adapter side by side, in groups small enough to keep every thread busy.
 void Model::group_rows(int tokens) {
-  const int most = std::max(1, std::min(tokens / (2 * pool_.threads()), kLoraRows));
+  const int threads = pool_.threads(), most = std::max(1, std::min(tokens / (2 * threads), kLoraRows));
   order_.resize(tokens);
   std::iota(order_.begin(), order_.end(), 0);
   std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) { return table_[a] < table_[b]; });
@@ -72,6 +76,45 @@ void Model::group_rows(int tokens) {
     if (t == 0 || groups_.back().table != table || groups_.back().count == most) groups_.push_back({table, t, 0});
     groups_.back().count++;
   }
+  int group = 0;
+  for (int i = 0; i < threads; i++) {
+    while (group < int(groups_.size()) && groups_[group].first < int64_t(tokens) * (i + 1) / threads) group++;
+    shares_[i].end = group;
+  }
+}
+
+// Calls f(thread, group) for every group, those of a thread's own share on that thread unless it comes late; `before` is
+// what each thread does first.
+template <class Before, class F>
+void Model::each_group(Before&& before, F&& f) {
+  const int threads = pool_.threads();
+  for (int i = 0, first = 0; i < threads; first = shares_[i++].end) shares_[i].next = first;
+  pool_.run_each([&](int thread) {
+    before(thread);
+    for (int i = 0; i < threads; i++) {
+      Share& share = shares_[(thread + i) % threads];
+      for (int group; (group = share.next++) < share.end;) f(groups_[group]);
+    }
+  });
+}
+
+// What a thread's own groups will read of their adapters for these modules, to be fetched during a product of `pieces`.
+void Model::look_ahead(int thread, int pieces, int layer, int first, int modules) {
+  Ahead& ahead = shares_[thread].ahead;
+  ahead.clear();
+  const LoraModule* table = nullptr;
+  for (int group = thread ? shares_[thread - 1].end : 0; group < shares_[thread].end; group++) {
+    if (groups_[group].table == table) continue;
+    table = groups_[group].table;
+    for (int m = first; m < first + modules; m++) {
+      const LoraModule& module = table[layer * kModules + m];
+      if (!module.a) continue;
+      const size_t rank = size_t(module.rank), in = size_t(module_in(m)), out = size_t(module_out(m));
+      ahead.add(module.a, s_.int8 ? ByteLora::a_bytes(rank, in) : rank * in * sizeof(half));
+      ahead.add(module.b, s_.int8 ? ByteLora::b_bytes(rank, out) : rank * out * sizeof(half));
+    }
+  }
+  ahead.spread(size_t(pieces) / pool_.threads());
 }
 
 void Model::norm_row(const float* x, const float* weight, float* out) const {
@@ -91,33 +134,36 @@ void Model::prepare(const Linear& next, const float* input, int row) {
   inputs_.set_row(input + size_t(row) * next.width, row, next.width);
 }
 
-// y = input W^T for all tokens, and in the same breath the A side of their adapters' modules.
+// y = input W^T for all tokens, then the A side of their adapters' modules, which is fetched meanwhile.
 void Model::linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules) {
-  const int units = w.units(), threads = pool_.threads();
-  const int each = std::max(1, std::min(units / (threads * 4), 64)), items = (units + each - 1) / each;
-  // Groups of the base model, whose table is null, come first.
-  int base = 0;
-  while (base < int(groups_.size()) && !groups_[base].table) base++;
-  const int shrinks = int(groups_.size()) - base;
-  pool_.run(items + shrinks, [&](int item) {
-    if (item < shrinks) return shrink(groups_[base + item], input, w.width, layer, first, modules);
-    const int begin = (item - shrinks) * each, end = std::min(units, begin + each);
-    w.multiply(begin, end, input, inputs_, step.tokens, y_.get(), int(apart(w.rows)));
-  });
+  const int units = w.units(), each = std::max(1, std::min(units / (pool_.threads() * 4), 64));
+  next_item_ = 0;
+  each_group(
+      [&](int thread) {
+        look_ahead(thread, w.pieces(), layer, first, modules);
+        for (int begin; (begin = each * next_item_++) < units;)
+          w.multiply(begin, std::min(units, begin + each), input, inputs_, step.tokens, y_.get(), int(apart(w.rows)),
+                     shares_[thread].ahead);
+      },
+      [&](const Group& group) { shrink(group, input, w.width, layer, first, modules); });
 }
 
 void Model::shrink(const Group& group, const float* input, int width, int layer, int first, int modules) {
+  if (!group.table) return;
+  const LoraModule* module = group.table + layer * kModules + first;
+  if (std::none_of(module, module + modules, [](const LoraModule& m) { return m.a; })) return;
   const float* x[kLoraRows];
   float* h[kLoraRows];
-  for (int m = 0; m < modules; m++) {
-    const LoraModule& module = group.table[layer * kModules + first + m];
-    if (!module.a) continue;
-    for (int n = 0; n < group.count; n++) {
-      const size_t token = order_[group.first + n];
-      x[n] = input + token * width;
-      h[n] = &low_[(token * 3 + m) * kMaxRank];
-    }
-    lora_shrink(module, x, group.count, width, h);
+  for (int n = 0; n < group.count; n++) x[n] = input + size_t(order_[group.first + n]) * width;
+  thread_local WordRows words;
+  if (s_.int8) words.set(x, group.count, width);
+  for (int m = 0; m < modules; m++, module++) {
+    if (!module->a) continue;
+    for (int n = 0; n < group.count; n++) h[n] = &low_[(size_t(order_[group.first + n]) * 3 + m) * kMaxRank];
+    if (s_.int8)
+      byte_shrink(*module, words, group.count, h);
+    else
+      lora_shrink(*module, x, group.count, width, h);
   }
 }
 
@@ -135,7 +181,7 @@ void Model::expand(const Group& group, int layer, int first, int modules, size_t
       h[n] = &low_[(token * 3 + m) * kMaxRank];
       y[n] = &y_[token * stride + column];
     }
-    lora_expand(module, h, group.count, int(module_out(first + m)), y);
+    (s_.int8 ? byte_expand : lora_expand)(module, h, group.count, int(module_out(first + m)), y);
   }
 }
 
@@ -214,7 +260,9 @@ void Model::logits(const Step& step) {
   });
   const int each = 32, items = (head.units() + each - 1) / each;
   pool_.run(items, [&](int item) {
-    head.multiply(item * each, std::min(head.units(), (item + 1) * each), norm_.get(), inputs_, step.rows, step.logits, vocab);
+    Ahead nothing;
+    head.multiply(item * each, std::min(head.units(), (item + 1) * each), norm_.get(), inputs_, step.rows, step.logits,
+                  vocab, nothing);
   });
   pool_.run(step.rows, [&](int r) {
     const float* row = step.logits + size_t(r) * vocab;
@@ -235,8 +283,7 @@ void Model::logits(const Step& step) {
 // Adds the adapters' B side of the layer's modules (none where `layer` < 0) and then calls f for each row.
 template <class F>
 void Model::each_row(int layer, int first, int modules, size_t stride, F&& f) {
-  pool_.run(int(groups_.size()), [&](int g) {
-    const Group& group = groups_[g];
+  each_group([](int) {}, [&](const Group& group) {
     if (layer >= 0) expand(group, layer, first, modules, stride);
     for (int n = 0; n < group.count; n++) f(order_[group.first + n]);
   });
@@ -263,10 +310,10 @@ void Model::forward(const Step& step) {
     if (!layer) break;
     linear(layer->qkv, norm_.get(), step, index, kQ, 3);
     each_row(index, kQ, 3, apart(layer->qkv.rows), [&](int t) { finish_qkv(*layer, step, index, t); });
-    next_attention_ = 0;
+    next_item_ = 0;
     const int kv_heads = int(s_.kv_heads), items = int(tiles_.size()) * kv_heads;
     pool_.run(std::min(items, pool_.threads()), [&](int worker) {
-      for (int item; (item = next_attention_++) < items;)
+      for (int item; (item = next_item_++) < items;)
         attend(step, index, tiles_[item / kv_heads], item % kv_heads, worker);
     });
     pool_.run(step.tokens, [&](int t) { prepare(layer->o, norm_.get(), t); });
@@ -331,17 +378,32 @@ void grove_model_forward(Model* model, const grove::Step* step) { model->forward
 
 // The grouped LoRA layer alone: y[t] += B(t) A(t) x[t] for `modules` modules whose outputs lie end to end in y.
 void grove_lora_add(float* y, const float* x, int tokens, int width, int total_out, const uint64_t* tables,
-                    int modules, const int32_t* outs) {
+                    int modules, const int32_t* outs, int bytes) {
   float low[grove::kMaxRank], *h = low;
+  grove::WordRows words;
   for (int t = 0; t < tokens; t++) {
     const LoraModule* table = reinterpret_cast<const LoraModule*>(tables[t]);
     const float* row = x + size_t(t) * width;
     float* target = y + size_t(t) * total_out;
+    if (bytes) words.set(&row, 1, width);
     for (int m = 0; m < modules; target += outs[m++]) {
       if (!table || !table[m].a) continue;
-      grove::lora_shrink(table[m], &row, 1, width, &h);
-      grove::lora_expand(table[m], &h, 1, outs[m], &target);
+      if (bytes)
+        grove::byte_shrink(table[m], words, 1, &h);
+      else
+        grove::lora_shrink(table[m], &row, 1, width, &h);
+      (bytes ? grove::byte_expand : grove::lora_expand)(table[m], &h, 1, outs[m], &target);
     }
   }
+}
+
+// Packs `count` modules in 8 bits; `starts` has where A and B of each begin in `block`. Returns the first module with a
+// number that is not finite, or -1.
+int grove_lora_pack(int count, const float* const* a, const float* const* b, const int32_t* ranks, const int32_t* ins,
+                    const int32_t* outs, const float* scalings, char* block, const int64_t* starts) {
+  for (int i = 0; i < count; i++)
+    if (!grove::byte_pack(a[i], b[i], ranks[i], ins[i], outs[i], scalings[i], block + starts[2 * i], block + starts[2 * i + 1]))
+      return i;
+  return -1;
 }
 }

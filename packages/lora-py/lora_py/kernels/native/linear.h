@@ -4,6 +4,7 @@
 // Every element of y is summed in one fixed order that depends neither on how many rows x has nor on how the work is
 // split, so a row's result is the same to the bit whatever shares its batch.
 #pragma once
+#include "ahead.h"
 #include "amx.h"
 
 namespace grove {
@@ -81,12 +82,22 @@ class Linear {
     return panels();
   }
 
-  // Units begin … end of the product for `count` rows of x; y has `stride` columns.
-  void multiply(int begin, int end, const float* x, const Inputs& inputs, int count, float* y, int stride) const {
+  // How often the whole product asks for some of `ahead`.
+  int pieces() const {
 #if GROVE_AMX
-    if (tiled_.ready()) return tiled_.multiply(begin, end, inputs.tiles, count, y, stride);
+    if (tiled_.ready()) return tiled_.pieces();
+#endif
+    return panels();
+  }
+
+  // Units begin … end of the product for `count` rows of x; y has `stride` columns.
+  void multiply(int begin, int end, const float* x, const Inputs& inputs, int count, float* y, int stride,
+                Ahead& ahead) const {
+#if GROVE_AMX
+    if (tiled_.ready()) return tiled_.multiply(begin, end, inputs.tiles, count, y, stride, ahead);
 #endif
     for (int p = begin; p < end; p++) {
+      ahead.some();
       int done = 0;
       for (; done + 8 <= count; done += 8) tile<8>(p, x, inputs.bytes, done, y, stride);
       if (done + 4 <= count) tile<4>(p, x, inputs.bytes, done, y, stride), done += 4;

@@ -5,11 +5,15 @@
 
 namespace grove {
 
-// One adapted module: A [rank, in] and B [rank, out], already scaled, in half precision; a == null where there is none.
+// One adapted module; a == null where there is none. In half precision, which this file multiplies, A is [rank, in] and B
+// [rank, out], already scaled; byte_lora.h has the other form.
 struct LoraModule {
-  const half* a;
-  const half* b;
+  const void* a;
+  const void* b;
   int64_t rank;
+
+  const half* half_a() const { return static_cast<const half*>(a); }
+  const half* half_b() const { return static_cast<const half*>(b); }
 };
 
 constexpr int kMaxRank = 256;
@@ -43,11 +47,11 @@ inline void shrink_ranks(const LoraModule& module, const float* const* x, int wi
   int r = 0;
   for (; r + R <= int(module.rank); r += R) {
     for (int n = 0; n < N; n++) low[n] = h[n] + r;
-    shrink_tile<N, R>(module.a + size_t(r) * width, x, width, low);
+    shrink_tile<N, R>(module.half_a() + size_t(r) * width, x, width, low);
   }
   for (; r < int(module.rank); r++) {
     for (int n = 0; n < N; n++) low[n] = h[n] + r;
-    shrink_tile<N, 1>(module.a + size_t(r) * width, x, width, low);
+    shrink_tile<N, 1>(module.half_a() + size_t(r) * width, x, width, low);
   }
 }
 
@@ -82,11 +86,11 @@ inline void expand_ranks(const LoraModule& module, const float* const* h, int ou
   int r = 0;
   for (; r + 8 <= int(module.rank); r += 8) {
     for (int n = 0; n < N; n++) low[n] = h[n] + r;
-    expand_tile<N, 8>(module.b + size_t(r) * out, low, out, y);
+    expand_tile<N, 8>(module.half_b() + size_t(r) * out, low, out, y);
   }
   for (; r < int(module.rank); r++) {
     for (int n = 0; n < N; n++) low[n] = h[n] + r;
-    expand_tile<N, 1>(module.b + size_t(r) * out, low, out, y);
+    expand_tile<N, 1>(module.half_b() + size_t(r) * out, low, out, y);
   }
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 #include <deque>
 
+#include "byte_lora.h"
 #include "linear.h"
-#include "lora.h"
 #include "pool.h"
 #include "tiled_attention.h"
 
@@ -40,7 +40,7 @@ enum { kQ, kK, kV, kO, kGate, kUp, kDown, kModules };
 class Model {
  public:
   Model(const Shape& shape, float eps, const float* cos, const float* sin, const float* embed)
-      : s_(shape), eps_(eps), cos_(cos), sin_(sin), embed_(embed), layers_(shape.layers), pool_(int(shape.threads)) {
+      : s_(shape), eps_(eps), cos_(cos), sin_(sin), embed_(embed), layers_(shape.layers), pool_(int(shape.threads)), shares_(pool_.threads()) {
     for (int i = 0; i < pool_.threads(); i++) {
 #if GROVE_AMX
       if (kv_bytes() == 2) tiled_attention_.emplace_back(int(s_.head_dim), int(s_.window));
@@ -82,7 +82,7 @@ class Model {
 #if GROVE_AMX
   std::deque<TiledAttention> tiled_attention_;
 #endif
-  std::atomic<int> next_attention_{0};
+  std::atomic<int> next_item_{0};
 
   int capacity_ = 0;
   Buffer<float> x_, norm_, y_, wide_, low_;  // residual, linear input, linear output, second input, LoRA's h
@@ -99,6 +99,12 @@ class Model {
   };
   std::vector<int> order_;  // tokens, those of one adapter side by side
   std::vector<Group> groups_;
+  struct alignas(64) Share {
+    int end;                // behind its last group
+    std::atomic<int> next;  // its first group that nobody has taken
+    Ahead ahead;            // its adapters' weights for the linear that is being computed
+  };
+  std::deque<Share> shares_;  // of `groups_`: one for each thread, which takes from the others' when it has done its own
 
   void reserve(int tokens);
   void lay_out(const Step& step);
@@ -106,10 +112,14 @@ class Model {
   void prepare(const Linear& next, const float* input, int row);
   void linear(const Linear& w, const float* input, const Step& step, int layer, int first, int modules);
   void group_rows(int tokens);
+  void look_ahead(int thread, int pieces, int layer, int first, int modules);
+  template <class Before, class F>
+  void each_group(Before&& before, F&& f);
   void shrink(const Group& group, const float* input, int width, int layer, int first, int modules);
   void expand(const Group& group, int layer, int first, int modules, size_t stride);
   template <class F>
   void each_row(int layer, int first, int modules, size_t stride, F&& f);
+  int64_t module_in(int module) const;
   int64_t module_out(int module) const;
   void finish_qkv(const Layer& layer, const Step& step, int index, int token);
   void attend(const Step& step, int index, const Tile& tile, int kv_head, int worker);

@@ -60,6 +60,31 @@ inline f32x16 load16(const half* p) {
 #endif
 }
 
+inline float bf16_to_float(uint16_t x) {
+  const uint32_t bits = uint32_t(x) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+// The nearest bf16, to even.
+inline uint16_t to_bf16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+inline f32x16 load_bf16(const uint16_t* p) {
+#if defined(__AVX512F__)  // GCC widens the two halves and joins them
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return (f32x16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16);
+#else
+  typedef uint16_t u16x16 __attribute__((vector_size(32)));
+  typedef uint32_t u32x16 __attribute__((vector_size(64)));
+  u16x16 v;
+  std::memcpy(&v, p, sizeof v);
+  return (f32x16)(__builtin_convertvector(v, u32x16) << 16);
+#endif
+}
+
 // Lane i meets lane i + 8, then i + 4, i + 2, i + 1: one fixed order of additions on every machine.
 #define GROVE_FOLD(v, combine)                                                                                   \
   v = combine(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));           \
