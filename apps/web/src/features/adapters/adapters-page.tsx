@@ -5,7 +5,7 @@ import { Page, PageHeader } from "@grove/ui/page";
 import { EmptyState } from "@grove/ui/states";
 import { Table, Td, Th, Tr } from "@grove/ui/table";
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { Shapes } from "lucide-react";
+import { FileInput, Shapes } from "lucide-react";
 import Link from "next/link";
 import { bytes, percent, plural } from "@/features/shared/format";
 import { PagedList } from "@/features/shared/paged-list";
@@ -31,7 +31,11 @@ export function AdaptersPage() {
       <PageHeader
         title="Adapters"
         description="What your jobs made: a few megabytes each, all served from one copy of the base model."
-      />
+      >
+        <Link href="/import" className={buttonStyles()}>
+          <FileInput /> Import
+        </Link>
+      </PageHeader>
       <PagedList
         list={list}
         what="your adapters"

@@ -13,7 +13,7 @@ export function ModelCard({ adapterId }: { adapterId: string }) {
   const card = useQuery({
     queryKey: ["model-card", adapterId],
     queryFn: ({ signal }) => readCard(adapterId, signal),
-    staleTime: Number.POSITIVE_INFINITY,
+    staleTime: 30_000, // an evaluation that ends adds its scores
   });
   if (card.data !== undefined) return <Markdown text={card.data} />;
   if (card.error !== null)

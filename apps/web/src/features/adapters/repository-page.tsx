@@ -9,7 +9,7 @@ import { Tabs } from "@grove/ui/tabs";
 import { useQuery } from "@tanstack/react-query";
 import { Activity, Download, FlaskConical, Sparkles } from "lucide-react";
 import Link from "next/link";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { EvaluateLink } from "@/features/evals/evaluate-link";
 import { JobConfigView } from "@/features/jobs/job-config-view";
 import { NotServedNotice } from "@/features/jobs/not-served-notice";
@@ -19,6 +19,9 @@ import { QueryView } from "@/features/shared/query-view";
 import { TimeAgo } from "@/features/shared/time";
 import { useTRPC } from "@/features/shared/trpc";
 import { AdapterEvals } from "./adapter-evals";
+import { Downloads } from "./downloads";
+import { HubPanel } from "./hub-panel";
+import { ImportedConfig } from "./imported-config";
 import { Lift } from "./lift";
 import { ModelCard } from "./model-card";
 
@@ -123,6 +126,25 @@ function VersionList({ versions, current, onChoose }: VersionListProps) {
   );
 }
 
+/** The job that made it, or where it was imported from. */
+function madeBy({ jobId, origin }: AdapterVersionView): { label: string; value: ReactNode } {
+  if (jobId !== null)
+    return {
+      label: "Made by",
+      value: (
+        <Link href={`/jobs/${jobId}`} className="text-link">
+          the job
+        </Link>
+      ),
+    };
+  if (origin?.kind !== "hub") return { label: "Imported from", value: "an uploaded folder" };
+  const { repo, revision, commit, endpoint } = origin;
+  return {
+    label: "Imported from",
+    value: <span title={`${endpoint}/${repo} at ${commit}`}>{`${repo}@${revision} (${shortHash(commit)}…)`}</span>,
+  };
+}
+
 function VersionDetail({ version }: { version: AdapterVersionView }) {
   const [tab, setTab] = useState("about");
   return (
@@ -148,7 +170,7 @@ function VersionDetail({ version }: { version: AdapterVersionView }) {
               ),
             },
             { label: "Size", value: bytes(version.bytes) },
-            { label: "Training loss", value: version.trainLoss.toFixed(4) },
+            { label: "Training loss", value: version.trainLoss === null ? "–" : version.trainLoss.toFixed(4) },
             {
               label: "Validation loss",
               value: version.validationLoss === null ? "–" : version.validationLoss.toFixed(4),
@@ -160,14 +182,7 @@ function VersionDetail({ version }: { version: AdapterVersionView }) {
                   ? "not evaluated"
                   : `${percent(version.bestEval.adapterScore)} against ${percent(version.bestEval.baseScore)} of the base`,
             },
-            {
-              label: "Made by",
-              value: (
-                <Link href={`/jobs/${version.jobId}`} className="text-link">
-                  the job
-                </Link>
-              ),
-            },
+            madeBy(version),
             ...(version.datasetId === null
               ? []
               : [
@@ -200,11 +215,25 @@ function VersionDetail({ version }: { version: AdapterVersionView }) {
             ),
           },
           {
+            value: "download",
+            title: "Download and share",
+            content: (
+              <div className="flex flex-col gap-6">
+                <Downloads adapterId={version.adapterId} bytes={version.bytes} />
+                <HubPanel adapterId={version.adapterId} />
+              </div>
+            ),
+          },
+          {
             value: "config",
             title: "Configuration",
             content: (
               <Card>
-                <JobConfigView config={version.config} />
+                {version.origin === null ? (
+                  <JobConfigView config={version.config} />
+                ) : (
+                  <ImportedConfig config={version.config} baseModel={version.origin.baseModel} />
+                )}
               </Card>
             ),
           },
