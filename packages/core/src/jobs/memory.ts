@@ -20,18 +20,21 @@ export async function checkMemory(
 
 /** In words, with what to change; null where it fits, or where nobody knows. */
 export function memoryRefusal(row: Quote, config: JobConfig): Refusal | null {
+  const { batchSize, maxLength, quantization } = config.hyperparameters;
   const missing = missingMemory(row);
   if (missing === null) return null;
-  const { batchSize, maxLength, quantization } = config.hyperparameters;
+  const field = `config.hyperparameters.${batchSize > 1 ? "batchSize" : "maxLength"}`;
+  if (missing.said !== null) return { code: "job_too_large", message: missing.said, field };
   const cures = [
     `lower the batch size (now ${batchSize})`,
     `lower the most tokens a row (now ${maxLength ?? "the 95th percentile"})`,
     ...(quantization === "none" ? ["train against a quantized base (nf4)"] : []),
   ];
+  const { needed, available } = missing;
   return {
     code: "job_too_large",
-    message: `${missing} You can ${cures.slice(0, -1).join(", ")} or ${cures.at(-1)}.`,
-    field: `config.hyperparameters.${batchSize > 1 ? "batchSize" : "maxLength"}`,
+    message: `This job needs about ${gigabytes(needed)} of memory, and the machine that trains has ${gigabytes(available)}. You can ${cures.slice(0, -1).join(", ")} or ${cures.at(-1)}.`,
+    field,
   };
 }
 
@@ -41,15 +44,17 @@ export function isToBeAskedAgain(row: Quote): boolean {
   return isBad && Date.now() - row.createdAt.getTime() > TRUE_FOR_MS;
 }
 
-function missingMemory(row: Quote): string | null {
+/** `said`: the trainer's own words, where it gave up before it could measure. */
+type Missing = { said: string } | { said: null; needed: number; available: number };
+
+function missingMemory(row: Quote): Missing | null {
   if (row.status === "failed" && row.code === "trainer_out_of_memory")
-    return "Trying a few steps of this job, the machine that trains ran out of memory.";
+    return { said: row.message ?? "The machine that trains ran out of memory." };
   if (row.status !== "ready") return null;
   const { memory_bytes: needed, memory_available_bytes: available } = trainerQuote.parse(row.result).quote;
-  if (available === undefined || needed <= available) return null;
-  return `This job needs about ${gigabytes(needed)} of memory, and the machine that trains has ${gigabytes(available)}.`;
+  return available === undefined || needed <= available ? null : { said: null, needed, available };
 }
 
 function gigabytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

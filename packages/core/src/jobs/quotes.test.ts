@@ -63,18 +63,18 @@ test("the bill never exceeds the quote, though the trainer counts more, where th
   }
 }, 120_000);
 
-const GIB = 2 ** 30;
+const GB = 1e9;
 
 test("a job that needs more memory than there is can be quoted, and is refused with what to change", async () => {
   const asked = input({ epochs: 3 });
-  const { id } = await quoted(asked, { memory_bytes: 6 * GIB, memory_available_bytes: 4 * GIB });
+  const { id } = await quoted(asked, { memory_bytes: 6 * GB, memory_available_bytes: 4 * GB });
   const message = expect.stringMatching(
-    /needs about 6\.0 GiB.*has 4\.0 GiB.*batch size \(now 8\).*quantized base \(nf4\)/,
+    /needs about 6\.0 GB.*has 4\.0 GB.*batch size \(now 8\).*quantized base \(nf4\)/,
   );
   const refusal = { code: "job_too_large", field: "config.hyperparameters.batchSize", message };
   const quote = await quoteJob(world.ctx, asked);
   expect(quote).toMatchObject({ ok: true, value: { status: "ready", refusal } });
-  expect(quote.ok && quote.value.exact).toMatchObject({ memoryBytes: 6 * GIB, memoryAvailableBytes: 4 * GIB });
+  expect(quote.ok && quote.value.exact).toMatchObject({ memoryBytes: 6 * GB, memoryAvailableBytes: 4 * GB });
   const before = await world.services.db.job.count();
   expect(await createJob(world.ctx, asked)).toMatchObject({ ok: false, ...refusal });
   const sweep = createSweepInput.parse({ ...asked, grid: { epochs: [1, 3] } });
@@ -88,7 +88,7 @@ test("a job that needs more memory than there is can be quoted, and is refused w
 
 test("a job that fits, to the last byte, is taken", async () => {
   const asked = input({ epochs: 4 });
-  await quoted(asked, { memory_bytes: 4 * GIB, memory_available_bytes: 4 * GIB });
+  await quoted(asked, { memory_bytes: 4 * GB, memory_available_bytes: 4 * GB });
   expect(await createJob(world.ctx, asked)).toMatchObject({ ok: true });
 }, 60_000);
 
@@ -99,13 +99,13 @@ test("a job whose trial ran out of memory is refused; one whose trial failed oth
   const { id } = await db.quote.findFirstOrThrow({ where: { status: "waiting" }, orderBy: { createdAt: "desc" } });
   await db.quote.update({
     where: { id },
-    data: { status: "failed", code: "trainer_out_of_memory", message: "none left" },
+    data: { status: "failed", code: "trainer_out_of_memory", message: "8 GB are missing: a smaller batch helps." },
   });
   expect(await createJob(world.ctx, asked)).toMatchObject({
     ok: false,
     code: "job_too_large",
     field: "config.hyperparameters.maxLength",
-    message: expect.stringContaining("ran out of memory"),
+    message: "8 GB are missing: a smaller batch helps.",
   });
   await db.quote.update({ where: { id }, data: { code: "trainer_failed" } });
   expect(await createJob(world.ctx, asked)).toMatchObject({ ok: true });
