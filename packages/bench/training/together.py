@@ -64,7 +64,7 @@ def same_gradient(base: Path, work: Path, make_rows: Callable[[int, int], list[E
         alone = _gradients(model, {job: mine})[job]
         worst = max(worst, float((grouped[job] - alone).norm() / alone.norm()))
     title = "a job's gradient in a group of 8 against alone, fp32, relative difference of the worst job"
-    return Figure("gradient", title, "<= 1e-5", float(f"{worst:.2g}"), unit="")
+    return Figure("gradient", title, "<= 10 ppm", float(f"{1e6 * worst:.2g}"), unit="ppm")
 
 
 def _gradients(model: Any, rows: dict[Job, list[Example]]) -> dict[Job, Any]:
