@@ -36,6 +36,15 @@ class Cells:
         self._all["tasks"].setdefault(task, {}).setdefault(subject, {})["scores"] = scores
         self._write()
 
+    def about(self) -> dict[str, Any]:
+        """The machine and the day of the newest cells; those of each training say their commit."""
+        found: dict[str, Any] = {key: self._all.get(key) for key in ("machine", "taken_at")}
+        return found
+
+    def taken(self, machine: dict[str, Any], at: str) -> None:
+        self._all |= {"machine": machine, "taken_at": at}
+        self._write()
+
     def group(self) -> dict[str, Any] | None:
         """What the group was measured to differ by from each task alone."""
         found: dict[str, Any] | None = self._all.get("group")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def main() -> None:
     if arguments.fresh:
         file.unlink(missing_ok=True)
     tasks, cells = list(TASKS[:1] if arguments.quick else TASKS), Cells(file)
+    cells.taken(describe(ROOT, 1), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     kept = (group.ALONE,) if arguments.group else ()
     run(base, arguments.work, arguments.data, tasks, cells, arguments.lanes, kept)
     print(table(cells, tasks, SEEDS))

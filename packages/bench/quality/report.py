@@ -94,7 +94,10 @@ def _trainings(cells: Cells, subject: str) -> list[dict[str, Any]]:
 
 def write_readme(folder: Path, cells: Cells, seeds: tuple[int, ...]) -> None:
     """The tables between the README's two markers, and the loss curves beside it."""
-    parts = [table(cells, list(TASKS), seeds)]
+    about = cells.about()
+    machine = about["machine"]
+    told = f"{machine['processor']} ({', '.join(machine['flags'])}), torch {machine['torch']}, {about['taken_at']}."
+    parts = [told, "", table(cells, list(TASKS), seeds)]
     if cells.group() is not None:
         losses = zip(TASKS, _trainings(cells, ALONE), _trainings(cells, GROUPED), strict=True)
         curves = {task.name: (alone["losses"], grouped["losses"]) for task, alone, grouped in losses}
