@@ -29,7 +29,7 @@ type ClassBarProps = { value: string; rows: number; answered: number; most: numb
 
 function ClassBar({ value, rows, answered, most }: ClassBarProps) {
   return (
-    <li className="grid grid-cols-[minmax(0,9rem)_minmax(0,1fr)_auto] items-center gap-3 text-[13px]">
+    <li className="grid grid-cols-[minmax(0,8rem)_minmax(0,1fr)_6.5rem] items-center gap-3 text-[13px]">
       <span className="truncate" title={value}>
         {value}
       </span>
