@@ -166,7 +166,7 @@ def quote_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
             raise TrainerError("trainer_bad_spec", "A quote is for one job.")
         session = Session(lambda _: emit, interrupt.check, precision)
         _, job, model, device = session.ready(parse_spec(request.raw[0]), emit)
-        _write(quote_line(make_quote(model, job, device, interrupt.check)))
+        _write(quote_line(make_quote(model, job, device, session.free, interrupt.check)))
     except Stopped:
         return CANCELLED
     except BrokenPipeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 from trainer.base import Base
 from trainer.batches import epoch_order, micro_batches
 from trainer.job import Job
+from trainer.memory import adapter_bytes
 from trainer.packing import Example, packed_tokens
 from trainer.step import MICRO_TOKENS, evaluate, gradient_step
 
@@ -30,13 +32,15 @@ class Quote:
     max_length: int
     seconds: float
     memory_bytes: int
+    memory_available_bytes: int
 
 
 def quote_line(quote: Quote) -> str:
     return json.dumps({"quote": {**asdict(quote), "seconds": round(quote.seconds, 3)}})
 
 
-def make_quote(model: Base, job: Job, device: torch.device, check: Callable[[], None]) -> Quote:
+def make_quote(model: Base, job: Job, device: torch.device, free: int, check: Callable[[], None]) -> Quote:
+    """free: bytes that were, before the base was loaded."""
     steps = planned_steps(job)
     return Quote(
         total_steps=len(steps),
@@ -47,7 +51,8 @@ def make_quote(model: Base, job: Job, device: torch.device, check: Callable[[], 
         rows_dropped=job.train.dropped,
         max_length=job.train.max_length,
         seconds=_seconds(model, job, steps, device, check),
-        memory_bytes=_peak_memory(device),
+        memory_bytes=_peak_memory(device) + math.ceil(adapter_bytes(job.spec, job.lora.flat.numel(), held=True)),
+        memory_available_bytes=free,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from lora_py.quantized_base import Kind
 
 from trainer.base import Base
-from trainer.data import read_rows
+from trainer.data import Rows, read_rows
 from trainer.encode import encoder
 from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Emit, Failed
@@ -22,7 +22,16 @@ from trainer.foreign import load_base
 from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.loop import Group
-from trainer.lora import new_lora
+from trainer.lora import adapter_size, new_lora
+from trainer.memory import (
+    Need,
+    adapter_bytes,
+    available_bytes,
+    base_bytes,
+    largest_pass,
+    refuse_what_cannot_fit,
+    step_bytes,
+)
 from trainer.rows import DataKind
 from trainer.spec import Spec, parse_spec
 from trainer.start_adapter import go_on_from
@@ -59,6 +68,8 @@ class Session:
         self._base: tuple[Spec, Base, torch.device] | None = None
         self.group: Group | None = None
         self.refused = 0
+        self.free = 0  # bytes, before the base was loaded
+        self._step_bytes = 0.0  # of the largest step of any job: they go through the base together
 
     def add(self, raw: Any) -> None:
         """Lets a job join. One that cannot is told so, and the others go on."""
@@ -88,7 +99,10 @@ class Session:
         if self._base is None or self.group is None:
             device = choose_device(spec.device)
             product_dtype = choose_product_dtype(self._precision, device)
-            quantized = None if spec.quantization is None else KINDS[spec.quantization.bits]
+            bits = None if spec.quantization is None else spec.quantization.bits
+            self.free = available_bytes(device)
+            refuse_what_cannot_fit(Need(base_bytes(spec.base_model.path, product_dtype, bits), 0, 0), self.free, spec)
+            quantized = None if bits is None else KINDS[bits]
             model = load_base(spec.base_model.path, device, product_dtype, self._check, quantized)
             self._base = (spec, model, device)
             self.group = Group(model, device, self._check)
@@ -109,10 +123,18 @@ class Session:
             length = rows.max_length
             validation = read_rows(spec.validation_file, encode, length, model.max_length, self._check, rows.kind)
         shapes = model.shapes(spec.adapter)
+        self._check_memory(spec, model, device, rows, adapter_size(spec.adapter, shapes))
         lora = new_lora(spec.adapter, model.config, spec.training.seed, device, shapes, model.squares)
         if spec.adapter.init_adapter is not None:
             lora = go_on_from(spec.adapter.init_adapter, spec, lora)
         return Job(spec, rows, validation, lora, emit, time.monotonic)
+
+    def _check_memory(self, spec: Spec, model: Base, device: torch.device, rows: Rows, numbers: int) -> None:
+        size = largest_pass(rows.examples, spec.training.batch_size)
+        step = step_bytes(model.config, size, spec.adapter.use_dora)
+        need = Need(0, adapter_bytes(spec, numbers), max(0, step - self._step_bytes))
+        refuse_what_cannot_fit(need, available_bytes(device), spec, size)
+        self._step_bytes = max(self._step_bytes, step)
 
 
 def check_method(spec: Spec, kind: DataKind) -> None:
