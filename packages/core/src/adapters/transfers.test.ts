@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { cp, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { adapterFileNames } from "@grove/contracts/adapters";
+import { type AdapterFileName, adapterFileNames } from "@grove/contracts/adapters";
 import type { Result } from "@grove/contracts/errors";
 import { pullInput, pushInput, uploadAdapterInput } from "@grove/contracts/transfers";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -62,8 +62,10 @@ const push = (hubRepo: string, token = hubToken) => pushInput.parse({ adapterId:
 const pull = (ctx: OrgCtx, hubRepo: string, repository: string, token?: string) =>
   pullAdapter(ctx, pullInput.parse({ hubRepo, repository, token }));
 
-async function cardOf(ctx: OrgCtx, id: string): Promise<string> {
-  const file = unwrap(await readAdapterFile(ctx, id, "README.md"));
+const cardOf = (ctx: OrgCtx, id: string) => textOf(ctx, id, "README.md");
+
+async function textOf(ctx: OrgCtx, id: string, name: AdapterFileName): Promise<string> {
+  const file = unwrap(await readAdapterFile(ctx, id, name));
   return Buffer.concat(await file.stream.toArray()).toString("utf8");
 }
 
@@ -165,7 +167,9 @@ test("a folder from another organisation's disk shares the weights' bytes and no
   const folder = await mkdtemp(join(world.folder, "theirs-"));
   await cp(adapter().folder, folder, { recursive: true });
   await writeFile(join(folder, "README.md"), "---\nlicense: mit\n---\n\nTheirs, and <b>none</b> of ours.");
-  const before = await cardOf(world.ctx, "mine/1");
+  await writeFile(join(folder, "grove.json"), JSON.stringify({ prompt_format: "raw", stopped_by: "theirs" }));
+  const ours = () => Promise.all([cardOf(world.ctx, "mine/1"), textOf(world.ctx, "mine/1", "grove.json")]);
+  const before = await ours();
   expect(await upload(world.otherCtx, folder, "theirs")).toMatchObject({ status: "ready", adapterId: "theirs/1" });
   const version = unwrap(await getAdapter(world.otherCtx, "theirs/1"));
   expect(version).toMatchObject({
@@ -176,7 +180,7 @@ test("a folder from another organisation's disk shares the weights' bytes and no
   expect(await cardOf(world.otherCtx, "theirs/1")).toContain(
     "## The card that it came with\n\nTheirs, and <b>none</b> of ours.",
   );
-  expect(await cardOf(world.ctx, "mine/1")).toBe(before);
+  expect(await ours()).toEqual(before);
   expect(await getAdapter(world.ctx, "theirs/1")).toMatchObject({ ok: false, code: "adapter_not_found" });
 }, 60_000);
 

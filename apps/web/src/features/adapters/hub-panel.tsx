@@ -4,7 +4,7 @@ import { StatusBadge } from "@grove/ui/badge";
 import { Button } from "@grove/ui/button";
 import { Card, CardBody, CardHeader } from "@grove/ui/card";
 import { Field, Input } from "@grove/ui/field";
-import { Notice } from "@grove/ui/states";
+import { LoadingRows, Notice } from "@grove/ui/states";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { failureOf } from "@/features/shared/failure";
@@ -118,7 +118,13 @@ function Pushes({ adapterId }: { adapterId: string }) {
     ),
   );
   return (
-    <QueryView query={list} what="its pushes" isEmpty={(items) => items.length === 0} empty={null}>
+    <QueryView
+      query={list}
+      what="its pushes"
+      loading={<LoadingRows rows={1} />}
+      isEmpty={(items) => items.length === 0}
+      empty={null}
+    >
       {(items) => (
         <ul className="divide-y divide-line border-t border-line">
           {items.map((item) => (
