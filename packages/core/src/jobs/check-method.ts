@@ -31,10 +31,10 @@ function checkPreferences({ dataKind, hyperparameters }: JobConfig): Checked {
 /** Checkpoints are scored by what the engine answers with them. */
 function checkScoring(config: JobConfig, validationRows: number): Checked {
   const { scoreRows, stopOnScore } = config.hyperparameters;
-  if (scoreRows > 0 && !isServed(config))
+  if ((scoreRows > 0 || stopOnScore !== null) && !isServed(config))
     return wrong(
-      "scoreRows",
-      "The engine does not serve DoRA adapters, so their checkpoints cannot answer: set the answers checked to 0, or turn DoRA off.",
+      stopOnScore === null ? "scoreRows" : "stopOnScore",
+      "The engine does not serve DoRA adapters, so their checkpoints cannot answer: do not have their answers checked, or turn DoRA off.",
     );
   if (stopOnScore === null) return ok(null);
   if (!hasRightAnswers(config))

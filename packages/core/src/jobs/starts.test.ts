@@ -151,6 +151,7 @@ async function scoreUntilDone(jobId: string, running: Promise<unknown>) {
 test.each([
   ["nothing is scored", { scoreRows: 0 }, "set the answers checked (scoreRows)"],
   ["a DoRA adapter cannot answer", { useDora: true, scoreRows: 4 }, "does not serve DoRA"],
+  ["it cannot answer, scored or not", { useDora: true }, "does not serve DoRA"],
 ])("stopping by the score is refused where %s", async (_why, change, words) => {
   const refused = await createJob(world.ctx, input("other", { stopOnScore: { patience: 2 }, ...change }));
   expect(refused).toMatchObject({ ok: false, code: "config_invalid", message: expect.stringContaining(words) });
