@@ -61,6 +61,8 @@ class ChatEncoder:
         """Characters of the assistant's turn: what stands behind the generation prompt, up to the turn's last mark."""
         before = render_chat(self.template, messages[:at], add_generation_prompt=True)
         through = render_chat(self.template, messages[: at + 1], add_generation_prompt=False)
+        if not text.startswith(through):  # Phi-3 writes the end token behind the last turn, whichever that is
+            through = through.removesuffix(self.template.special_tokens.get("eos_token", ""))
         if not text.startswith(through) or not through.startswith(before):
             raise ChatTemplateError(
                 "The base's chat template writes an earlier turn differently once the conversation goes on, so the "
