@@ -1,4 +1,4 @@
-"""Gemma and Phi-3, which compute otherwise than Llama: tiny models made by transformers, against its logits and PEFT's."""
+"""Gemma and Phi-3, which compute otherwise than Llama: tiny models against transformers' logits and PEFT's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from logits import logits_in, logits_of, reference
 from lora_py.grouped import MODULES, SlotTable
 from lora_py.kernels import load_library
 from lora_py.peft_files import AdapterSettings, module_shapes, read_files, sha256_of, write_adapter
+from safetensors.torch import load_file, save_file
 from tiny import write_tokenizer
 
 from serving.adapters.identity import AdapterFailure
@@ -170,10 +171,26 @@ def test_rows_that_decode_together_see_what_each_sees_alone(tmp_path: Path, name
     torch.testing.assert_close(together, torch.stack(alone), atol=2e-4, rtol=1e-4)
 
 
-def test_16_bits_stay_near_the_whole_weights(tmp_path: Path) -> None:
+def test_16_bits_stay_near_the_whole_weights_and_keep_a_norm_s_small_ones(tmp_path: Path) -> None:
     base, tokens = write_family(tmp_path / "base", "gemma3"), some_tokens(40)
-    exact, ours = (logits_of(model_at(base, weights), tokens, [40]) for weights in ("torch", "bf16"))
+    stored = load_file(base / "model.safetensors")
+    stored["model.norm.weight"].fill_(0.001)
+    save_file(stored, base / "model.safetensors", metadata={"format": "pt"})
+    whole, small = model_at(base, "torch"), model_at(base, "bf16")
+    exact, ours = (logits_of(model, tokens, [40]) for model in (whole, small))
     assert (ours - exact).pow(2).mean().sqrt() < 0.05 * exact.std()
+    assert isinstance(small, TorchModel)
+    assert small.weights.embed.dtype == torch.bfloat16 and torch.equal(small.weights.norm, torch.full((64,), 1.001))
+
+
+def test_a_fused_linear_s_own_rank_and_scale_are_its_parts(tmp_path: Path) -> None:
+    base = write_family(tmp_path / "base", "phi3")
+    lora, tokens = write_lora(tmp_path / "lora", base), some_tokens(30)
+    config = json.loads((lora / "adapter_config.json").read_text())
+    (lora / "adapter_config.json").write_text(json.dumps({**config, "alpha_pattern": {"qkv_proj": 32, "o_proj": 2}}))
+    model = model_at(base, "torch")
+    ours = logits_in(model, tokens, [30], loaded(model, base, lora), 1)
+    torch.testing.assert_close(ours, reference(base, tokens, lora), atol=5e-4, rtol=1e-3)
 
 
 def test_a_stretched_phi_3_is_served_up_to_its_original_length(tmp_path: Path) -> None:
