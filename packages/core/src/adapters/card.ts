@@ -130,7 +130,11 @@ function scores({ scores: made }: CardFacts): string {
   return `## Evaluation\n\n${table(["metric", "on", "base", "fine-tuned"], rows)}`;
 }
 
-function usage({ version, base }: CardFacts, form: CardForm): string {
+const USAGE = "## How to use it";
+
+/** One of our own cards, come back from a hub, tells it already. */
+function usage({ version, base, original: came }: CardFacts, form: CardForm): string {
+  if (came?.includes(`\n${USAGE}\n`)) return "";
   const load =
     form === "peft"
       ? [
@@ -153,8 +157,8 @@ function usage({ version, base }: CardFacts, form: CardForm): string {
   ];
   const python = `With ${form === "peft" ? "PEFT" : "transformers"}:\n\n${fence(load.join("\n"), "python")}`;
   return form === "peft"
-    ? `## How to use it\n\n${python}\n\nWith Grove:\n\n${fence(grove.join("\n"), "bash")}`
-    : `## How to use it\n\n${python}`;
+    ? `${USAGE}\n\n${python}\n\nWith Grove:\n\n${fence(grove.join("\n"), "bash")}`
+    : `${USAGE}\n\n${python}`;
 }
 
 function licence({ base, version }: CardFacts): string {

@@ -85,7 +85,9 @@ test("what is pushed comes back as a version of the same hash, asked with the sa
     config: { promptTemplate: "Text: {text}\nLabel:", promptFormat: "raw", baseModel: "tiny" },
   });
   expect(await resolveAdapter(world.ctx, "back/1")).toMatchObject({ ok: true, value: { sha256: adapter().sha256 } });
-  expect(await cardOf(world.ctx, "back/1")).toContain(`| came from | \`acme/mine@${pushed.result?.commit}\` |`);
+  const card = await cardOf(world.ctx, "back/1");
+  expect(card).toContain(`| came from | \`acme/mine@${pushed.result?.commit}\` |`);
+  expect(card.match(/^## How to use it$/gm)).toHaveLength(1); // that of the card that it came with
 
   const again = await ended(world.ctx, pulled.id); // a second delivery
   expect(again).toEqual(pulled);

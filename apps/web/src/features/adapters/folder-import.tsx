@@ -1,6 +1,6 @@
 "use client";
 import { Button } from "@grove/ui/button";
-import { Field, Input } from "@grove/ui/field";
+import { Field } from "@grove/ui/field";
 import { Notice } from "@grove/ui/states";
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
@@ -40,11 +40,13 @@ export function FolderImport({ onBegun }: { onBegun: (transferId: string) => voi
         }
         error={typeof files === "string" && files !== "" ? files : null}
       >
-        <Input
+        <input
           required
           type="file"
           multiple
+          aria-label="Files of the folder"
           accept=".json,.safetensors,.md,.bin"
+          className="text-sm text-muted file:mr-3 file:h-9 file:cursor-pointer file:rounded-lg file:border file:border-line-strong file:bg-surface file:px-3.5 file:text-sm file:font-medium file:text-ink hover:file:bg-sunken"
           onChange={(event) => setFiles(pickFiles(event.target.files ?? []))}
         />
       </Field>
