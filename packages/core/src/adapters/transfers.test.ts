@@ -35,7 +35,7 @@ beforeAll(async () => {
   world = await createTestWorld({ baseModel: models.base, hubEndpoint: hub.url });
   const datasetId = await emptyDataset(world.ctx);
   await publishAdapter(world.ctx, adapter(), { repository: "mine", datasetId });
-}, 90_000);
+}, 180_000);
 afterAll(async () => {
   hub.stop();
   await world.close();
@@ -92,7 +92,7 @@ test("what is pushed comes back as a version of the same hash, asked with the sa
   const again = await ended(world.ctx, pulled.id); // a second delivery
   expect(again).toEqual(pulled);
   expect(await world.services.db.adapterVersion.count({ where: { repository: { name: "back" } } })).toBe(1);
-}, 90_000);
+}, 180_000);
 
 test("the token is sealed for its row, never in clear, and gone when the transfer has ended", async () => {
   const { id } = unwrap(await pushAdapter(world.ctx, push("acme/sealed")));
@@ -128,7 +128,7 @@ test("a hub that does not answer is tried again, and after the last try the tran
     message: expect.stringContaining("The hub at http://127.0.0.1:9 could not be reached"),
   });
   expect(await world.services.db.repository.count({ where: { name: "away" } })).toBe(0);
-}, 90_000);
+}, 180_000);
 
 test("without a hub in the settings nothing begins, and the refusal says how to switch it on", async () => {
   const off = { ...world.ctx, settings: { ...world.ctx.settings, hubEndpoint: null } };
