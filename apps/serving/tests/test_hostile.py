@@ -84,7 +84,7 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "nan": (tensors(A=torch.full((4, 64), float("nan"))), "not finite"),
     "infinity": (tensors(B=torch.full((64, 4), float("inf"))), "not finite"),
     "both-infinities": (tensors(B=torch.tensor([[float("inf"), -float("inf")] * 2] * 64)), "not finite"),
-    "too-large-for-half": (tensors(B=torch.full((64, 4), 3e38)), "too large for float16"),
+    "too-large-for-half": (tensors(B=torch.full((64, 4), 3e38)), "too large for float"),
     "integers": (tensors(A=torch.zeros(4, 64, dtype=torch.int8)), "not made of floating-point"),
     "one-half": (tensors(A=None), "lora_B only"),
     "a-layer-too-many": (
@@ -96,7 +96,7 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "rank-of-a-million": (config(r=10**6), "r must be a whole number"),
     "rank-that-is-not-the-files": (config(r=8), "which do not fit r=8"),
     "alpha-of-nan": (config(lora_alpha=float("nan")), "lora_alpha must be a number"),
-    "alpha-of-1e300": (config(lora_alpha=1e300), "too large for float16"),
+    "alpha-of-1e300": (config(lora_alpha=1e300), "too large for float"),
     "pattern-that-never-ends": (config(alpha_pattern={"(a+)+$": 4}), "alpha_pattern names"),
     "config-too-deep": (lambda folder: (folder / CONFIG).write_text("[" * 100_000) and None, "not readable JSON"),
     "config-too-long": (lambda folder: (folder / CONFIG).write_text(" " * (2 << 20)) and None, "larger than"),

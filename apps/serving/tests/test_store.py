@@ -33,6 +33,10 @@ def fill(store: DiskStore, source: Path) -> str:
     return store.fetch("x", None, copy)
 
 
+def both(config: bytes, weights: bytes) -> tuple[bytes, bytes]:
+    return config, weights
+
+
 def test_least_recently_read_leaves_first_and_what_came_last_stays(tmp_path: Path) -> None:
     shas = [write_lora(tmp_path / str(n), n) for n in range(4)]
     size = sum((tmp_path / "0" / name).stat().st_size for name in FILES)
@@ -40,7 +44,7 @@ def test_least_recently_read_leaves_first_and_what_came_last_stays(tmp_path: Pat
     for n in range(3):
         fill(store, tmp_path / str(n))
         os.utime(tmp_path / "cache" / shas[n], (n, n))
-    assert store.read(shas[0], LIMIT) is not None
+    assert store.read(shas[0], LIMIT, both) is not None
     fill(store, tmp_path / "3")
     assert [store.has(sha) for sha in shas] == [True, False, True, True]
 
@@ -60,7 +64,7 @@ def test_what_somebody_reads_is_not_removed(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(store_module, "read_files", slow)
     found = []
-    reader = threading.Thread(target=lambda: found.append(store.read(sha, LIMIT)))
+    reader = threading.Thread(target=lambda: found.append(store.read(sha, LIMIT, both)))
     reader.start()
     reading.wait(5)
     fill(store, tmp_path / "two")  # over the limit by far: all that nobody reads goes
@@ -80,8 +84,41 @@ def test_damage_is_noticed_and_removed(tmp_path: Path, name: str) -> None:
     path = tmp_path / "cache" / sha / name
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert store.read(sha, LIMIT) is None
+    assert store.read(sha, LIMIT, both) is None
     assert not store.has(sha)
+
+
+def test_what_was_made_of_damaged_files_is_not_given_out_and_its_failure_is_not_told(tmp_path: Path) -> None:
+    sha = write_lora(tmp_path / "one", 1)
+    store = DiskStore(tmp_path / "cache", 1 << 30)
+    fill(store, tmp_path / "one")
+
+    def refuse(config: bytes, weights: bytes) -> None:
+        raise AdapterFailure("refused")
+
+    with pytest.raises(AdapterFailure, match="refused"):
+        store.read(sha, LIMIT, refuse)
+    assert store.has(sha)
+    path = tmp_path / "cache" / sha / FILES[1]
+    path.write_bytes(path.read_bytes() + b"x")
+    assert store.read(sha, LIMIT, refuse) is None
+    assert not store.has(sha)
+
+
+def test_the_folder_is_counted_again_where_others_may_have_added_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shas = [write_lora(tmp_path / str(n), n) for n in range(4)]
+    size = sum((tmp_path / "0" / name).stat().st_size for name in FILES)
+    store, other = (DiskStore(tmp_path / "cache", 2 * size + size // 2) for _ in range(2))
+    fill(store, tmp_path / "0")  # counts
+    fill(other, tmp_path / "1")
+    fill(other, tmp_path / "2")  # over the limit: the first leaves
+    assert [store.has(sha) for sha in shas[:3]] == [False, True, True]
+    monkeypatch.setattr(store_module, "COUNTED_S", 0.0)
+    monkeypatch.setattr(store, "_count_again", 0.0)
+    fill(store, tmp_path / "3")  # what it knows of would fit
+    assert sum(store.has(sha) for sha in shas) == 2
 
 
 def wait_for(seen: Callable[[], T | None], otherwise: str) -> T:
@@ -155,7 +192,7 @@ def test_a_server_that_starts_leaves_alone_what_another_is_fetching(tmp_path: Pa
         file.write((tmp_path / "one" / name).read_bytes())
 
     sha = store.fetch("x", None, start_another)
-    assert store.read(sha, LIMIT) is not None
+    assert store.read(sha, LIMIT, both) is not None
     assert not list((tmp_path / "cache").glob(".part-*"))
 
 
@@ -166,7 +203,7 @@ def _churn(cache: Path, sources: Path, shas: list[str], seed: int, wrong: list[s
     n = seed
     while time.monotonic() < until:
         n += 1
-        found = store.read(shas[n % 4], LIMIT)
+        found = store.read(shas[n % 4], LIMIT, both)
         if found is None:
             try:
                 if fill(store, sources / str(n % 4)) != shas[n % 4]:

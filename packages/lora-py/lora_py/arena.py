@@ -116,7 +116,8 @@ def pack_arena(
     fill = _fill_bytes if dtype == torch.int8 else _fill
     bad = fill(arena, steps, [weights[name] for name in names], [scaling_of(name) for name in names])
     if bad >= 0:
-        raise AdapterError("adapter_unsupported", f"{names[bad]} holds numbers too large for {str(dtype)[6:]}.")
+        name = "float32" if dtype == torch.int8 else str(dtype)[6:]  # bytes have a scale in float32
+        raise AdapterError("adapter_unsupported", f"{names[bad]} holds numbers too large for {name}.")
     return _assemble(arena.to(device), places, layers), arena, places
 
 

@@ -46,7 +46,7 @@ def test_native_packing_equals_the_plain_twin(library: ctypes.CDLL, size: tuple[
     for ours, plain in zip(native(a, b, 1.5), byte_lora.pack_plain(a, b, 1.5), strict=True):
         assert ours.shape == plain.shape
         different = (ours != plain).nonzero().flatten()  # a value half way between two bytes may go either way
-        assert len(different) <= len(plain) // 1000
+        assert len(different) <= max(2, len(plain) // 1000)
         assert (ours[different].view(torch.int8).short() - plain[different].view(torch.int8).short()).abs().le(1).all()
 
 

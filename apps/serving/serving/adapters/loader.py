@@ -54,8 +54,7 @@ class Loader:
         packed = self.from_packed(adapter_id, sha256)
         if packed is not None:
             return packed
-        found = self._store.read(sha256, self._max_bytes)
-        return None if found is None else self.from_bytes(adapter_id, sha256, *found)
+        return self._store.read(sha256, self._max_bytes, lambda *files: self.from_bytes(adapter_id, sha256, *files))
 
     def from_packed(self, adapter_id: str, sha256: str) -> Made | None:
         options, path = self._options, self._store.packed_path(sha256, self._fingerprint)
@@ -73,7 +72,7 @@ class Loader:
         return Made(EngineAdapter(sha256, packed), lambda: None)
 
     def from_bytes(self, adapter_id: str, sha256: str, config_bytes: bytes, weight_bytes: bytes) -> Made:
-        """The caller has checked that the bytes have that hash."""
+        """The caller checks, before or meanwhile, that the bytes have that hash."""
         options = self._options
         try:
             adapter = parse_adapter(config_bytes, weight_bytes, sha256)
@@ -91,7 +90,7 @@ class Loader:
         def save() -> None:
             try:
                 write_packed(self._store.packed_path(sha256, self._fingerprint), arena, places, self._about(sha256))
-                self._store.trim(keep=sha256)
+                self._store.trim(keep=sha256, added=arena.nbytes)
             except OSError as error:
                 log.warning("packed adapter %s could not be kept on disk: %s", sha256, error)
 

@@ -15,9 +15,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from lora_py.peft_files import read_files, sha256_of
 from lora_py.peft_weights import AdapterError
@@ -28,8 +29,11 @@ from serving.adapters.identity import AdapterFailure
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 PACKED = ".packed"
 ALIASES = 10_000
+HASHERS = 2
+COUNTED_S = 30.0  # how long a count of the folder is believed
 WRITING_S = 600.0  # no packed block takes that long to write
 Download = Callable[[str, Writable], None]  # a file's name, and where its bytes go
+T = TypeVar("T")
 
 
 @contextmanager
@@ -68,6 +72,9 @@ class DiskStore:
         self._root = root
         self._max_bytes = max_bytes
         self._trimming = threading.Lock()
+        self._total = 0  # bytes, as last counted and with what came since
+        self._count_again = 0.0  # monotonic
+        self._hashers = ThreadPoolExecutor(HASHERS, thread_name_prefix="adapter-hasher")
         self._names = root / ".names"
         self._names.mkdir(parents=True, exist_ok=True)
         for left_over in (*root.glob(".part-*"), *root.glob(".old-*")):
@@ -83,20 +90,22 @@ class DiskStore:
     def has(self, sha256: str) -> bool:
         return (self._root / sha256).is_dir()
 
-    def read(self, sha256: str, max_bytes: int) -> tuple[bytes, bytes] | None:
-        """The two files' bytes, None where they are absent. What does not match its hash is removed, to be fetched
-        again."""
+    def read(self, sha256: str, max_bytes: int, use: Callable[[bytes, bytes], T]) -> T | None:
+        """What `use` makes of the two files' bytes while another thread hashes them; None where they are absent. What
+        does not match its hash is removed, to be fetched again, and so is what was made of it."""
         folder = self._root / sha256
         with locked(folder, fcntl.LOCK_SH) as there:
             if not there:
                 return None
-            try:
-                config, weights = read_files(folder, max_bytes)
-                if sha256_of(config, weights) == sha256:
+            with suppress(AdapterError, OSError):
+                files = read_files(folder, max_bytes)
+                hashed = self._hashers.submit(sha256_of, *files)
+                made, failure = _made(use, files)
+                if hashed.result() == sha256:
                     os.utime(folder)
-                    return config, weights
-            except (AdapterError, OSError):
-                pass
+                    if failure is not None:
+                        raise failure
+                    return made
         self._remove(folder)
         return None
 
@@ -108,13 +117,13 @@ class DiskStore:
                 for name in FILES:
                     with (part / name).open("wb") as file:
                         download(name, _Hashing(file, digest.update))
-                sha256 = digest.hexdigest()
+                sha256, size = digest.hexdigest(), _size(part)
                 if expected is not None and sha256 != expected:
                     raise AdapterFailure(f"adapter {adapter_id} was refused: its SHA-256 is {sha256}, not {expected}")
                 self._publish(part, self._root / sha256)
         except OSError as error:
             raise AdapterFailure(f"adapter {adapter_id} could not be stored: {error}") from error
-        self.trim(keep=sha256)
+        self.trim(keep=sha256, added=size)
         return sha256
 
     @contextmanager
@@ -156,21 +165,27 @@ class DiskStore:
             self._names.mkdir(exist_ok=True)
         (self._names / key).write_text(sha256)
 
-    def trim(self, keep: str = "") -> None:
-        """Takes away what was used longest ago until the rest fits; never `keep`, nor what somebody is reading."""
+    def trim(self, keep: str = "", added: int = 0) -> None:
+        """Takes away what was used longest ago until the rest fits; never `keep`, nor what somebody is reading. `added`:
+        bytes that came since the last call. Looks at the folder only where the sum may be over the limit, or has not been
+        taken for a while: others may have added to it."""
         with self._trimming:
+            self._total += added
+            if added and self._total <= self._max_bytes and time.monotonic() < self._count_again:
+                return
+            self._count_again = time.monotonic() + COUNTED_S
             found = []
             for path in self._root.iterdir():
                 with suppress(OSError):  # gone meanwhile
                     if not path.name.startswith("."):
                         stat = path.stat()
                         found.append((stat.st_mtime, _size(path), path))
-            total = sum(size for _, size, _ in found)
+            self._total = sum(size for _, size, _ in found)
             for _, size, path in sorted(found, key=lambda item: item[0]):
-                if total <= self._max_bytes:
+                if self._total <= self._max_bytes:
                     return
                 if not (keep and path.name.startswith(keep)) and self._remove(path):
-                    total -= size
+                    self._total -= size
 
     def _remove(self, path: Path) -> bool:
         if path.suffix == PACKED:  # who has it open reads on
@@ -188,3 +203,10 @@ class DiskStore:
 def _size(path: Path) -> int:
     files = path.iterdir() if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files)
+
+
+def _made(use: Callable[[bytes, bytes], T], files: tuple[bytes, bytes]) -> tuple[T | None, AdapterFailure | None]:
+    try:
+        return use(*files), None
+    except AdapterFailure as failure:
+        return None, failure

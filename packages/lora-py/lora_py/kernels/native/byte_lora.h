@@ -45,6 +45,14 @@ inline void store_words(int16_t* p, i32x16 v) {
   std::memcpy(p, &words, sizeof words);
 #endif
 }
+// 16 whole numbers of -128 to 127, or of 16 bits
+inline void store_bytes(int8_t* p, i32x16 v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8((__m512i)v));
+#else
+  for (int i = 0; i < 16; i++) p[i] = int8_t(v[i]);
+#endif
+}
 inline i16x32 load_words(const int16_t* p) {
   i16x32 v;
   std::memcpy(&v, p, sizeof v);
@@ -75,10 +83,7 @@ inline i32x16 add_pairs(i32x16 sum, i16x32 a, i16x32 b) {
 inline float largest(const float* x, int count) {
   f32x16 most{};
   int i = 0;
-  for (; i + 16 <= count; i += 16) {
-    const f32x16 v = load16(x + i);
-    most = larger16(most, larger16(v, -v));
-  }
+  for (; i + 16 <= count; i += 16) most = larger16(most, abs16(load16(x + i)));
   float rest = 0;
   for (; i < count; i++) rest = std::max(rest, std::fabs(x[i]));
   return std::max(max16(most), rest);
@@ -217,34 +222,62 @@ inline bool all_finite(const float* x, size_t count) {
 // so that packing what was unpacked gives the same bytes and the same step.
 inline float byte_step(const float* x, int count) { return bf16_to_float(to_bf16(largest(x, count) / kByteMost)); }
 
-inline int8_t to_byte(float steps) {
-  return int8_t(std::min(std::max(std::nearbyint(steps), -float(kByteMost)), float(kByteMost)));
+// 16 numbers in whole steps, at most 127 either way.
+inline i32x16 to_bytes(f32x16 x, f32x16 inverse) {
+  const f32x16 round = set16(12582912.0f), most = set16(kByteMost);  // adding `round` rounds to a whole number
+  const f32x16 steps = (x * inverse + round) - round;
+  return __builtin_convertvector(-larger16(-larger16(steps, -most), -most), i32x16);
+}
+
+inline void byte_pack_a(const float* a, int rank, int in, char* to) {
+  float* steps = reinterpret_cast<float*>(to);
+  int8_t* row = reinterpret_cast<int8_t*>(to) + ByteLora::lines(size_t(rank) * sizeof(float));
+  for (int r = 0; r < rank; r++, a += in, row += ByteLora::padded(in)) {
+    steps[r] = byte_step(a, in);
+    const f32x16 inverse = set16(steps[r] > 0 ? 1 / steps[r] : 0);
+    for (int i = 0; i < in; i += 16) {
+      float x[16] = {};
+      std::memcpy(x, a + i, std::min(16, in - i) * sizeof(float));
+      store_bytes(row + i, to_bytes(load16(x), inverse));
+    }
+  }
+}
+
+// b: [out, rank]; false where a number is not finite.
+inline bool byte_pack_b(const float* b, int rank, int out, float scaling, char* to) {
+  const int pairs = int(ByteLora::pairs(rank));
+  f32x16 x[kMaxRank + 1];
+  for (int o = 0; o < out; o += 16, to += ByteLora::panel_bytes(rank)) {
+    f32x16 most{};
+    const int outs = std::min(16, out - o);
+    x[2 * pairs - 1] = f32x16{};
+    for (int r = 0; r < rank; r++) {
+      x[r] = f32x16{};
+      for (int j = 0; j < outs; j++) x[r][j] = b[size_t(o + j) * rank + r] * scaling;
+      most = larger16(most, abs16(x[r]));
+    }
+    if (!all_finite(reinterpret_cast<const float*>(x), size_t(16) * rank)) return false;
+    f32x16 inverse;
+    uint16_t* steps = reinterpret_cast<uint16_t*>(to);
+    for (int j = 0; j < 16; j++) {
+      steps[j] = to_bf16(most[j] / kByteMost);
+      inverse[j] = steps[j] ? 1 / bf16_to_float(steps[j]) : 0;
+    }
+    int16_t* two = reinterpret_cast<int16_t*>(to + 32);
+    for (int p = 0; p < pairs; p++)
+      store_words(two + 16 * p, (to_bytes(x[2 * p], inverse) & 255) | to_bytes(x[2 * p + 1], inverse) << 8);
+  }
+  return true;
 }
 
 // Packs one module from PEFT's tensors, a [rank, in] and b [out, rank]; false where a number is not finite.
 inline bool byte_pack(const float* a, const float* b, int rank, int in, int out, float scaling, char* to_a, char* to_b) {
   if (!all_finite(a, size_t(rank) * in)) return false;
   std::memset(to_a, 0, ByteLora::a_bytes(rank, in));
-  std::memset(to_b, 0, ByteLora::b_bytes(rank, out));
-  float* steps = reinterpret_cast<float*>(to_a);
-  int8_t* row = reinterpret_cast<int8_t*>(to_a) + ByteLora::lines(size_t(rank) * sizeof(float));
-  for (int r = 0; r < rank; r++, a += in, row += ByteLora::padded(in)) {
-    steps[r] = byte_step(a, in);
-    const float inverse = steps[r] > 0 ? 1 / steps[r] : 0;
-    for (int i = 0; i < in; i++) row[i] = to_byte(a[i] * inverse);
-  }
-  float x[kMaxRank];
-  for (int o = 0; o < out; o++, b += rank) {
-    for (int r = 0; r < rank; r++) x[r] = b[r] * scaling;
-    if (!all_finite(x, rank)) return false;
-    char* panel = to_b + o / 16 * ByteLora::panel_bytes(rank);
-    const float step = byte_step(x, rank), inverse = step > 0 ? 1 / step : 0;
-    const uint16_t bits = to_bf16(step);
-    std::memcpy(panel + o % 16 * 2, &bits, sizeof bits);
-    int8_t* to = reinterpret_cast<int8_t*>(panel) + 32 + o % 16 * 2;
-    for (int r = 0; r < rank; r++) to[r / 2 * kStep + r % 2] = to_byte(x[r] * inverse);
-  }
-  return true;
+  byte_pack_a(a, rank, in, to_a);
+  const size_t used = (size_t(out) + 15) / 16 * ByteLora::panel_bytes(rank);
+  std::memset(to_b + used, 0, ByteLora::b_bytes(rank, out) - used);
+  return byte_pack_b(b, rank, out, scaling, to_b);
 }
 
 }  // namespace grove

@@ -97,6 +97,7 @@ inline f32x16 larger16(f32x16 a, f32x16 b) {
   const i32x16 first = a > b;
   return (f32x16)(((i32x16)a & first) | ((i32x16)b & ~first));
 }
+inline f32x16 abs16(f32x16 v) { return (f32x16)((i32x16)v & 0x7fffffff); }
 inline float sum16(f32x16 v) {
   GROVE_FOLD(v, add16);
   return v[0];
