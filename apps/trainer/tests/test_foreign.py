@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.base import Base
-from trainer.foreign import ForeignModel, load_base
+from trainer.foreign import ForeignModel
+from trainer.foreign_load import load_base
 from trainer.foreign_table import make_table
 from trainer.lora import Lora, masks, new_lora, noise
 from trainer.model import Trained

@@ -21,7 +21,8 @@ from trainer_support import ENVIRONMENT, MakeSpec, Run, sums, write_rows
 
 from trainer.errors import TrainerError
 from trainer.events import StepDone, Warning
-from trainer.foreign import ForeignModel, load_base
+from trainer.foreign import ForeignModel
+from trainer.foreign_load import load_base
 from trainer.interrupt import Stopped
 from trainer.loop import Group
 from trainer.model import Trained

@@ -20,7 +20,7 @@ from lora_py.tiny_base import write_tiny_base  # noqa: E402
 from trainer.data import read_rows  # noqa: E402 - found through the paths above
 from trainer.encode import encoder  # noqa: E402
 from trainer.events import Event, Finished  # noqa: E402
-from trainer.foreign import load_base  # noqa: E402
+from trainer.foreign_load import load_base  # noqa: E402
 from trainer.job import Job  # noqa: E402
 from trainer.loop import Group  # noqa: E402
 from trainer.lora import new_lora  # noqa: E402

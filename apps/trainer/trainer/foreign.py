@@ -9,23 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
-from lora_py.base_model import LLAMA_FAMILY, BaseModel, BaseModelError, open_folder
-from lora_py.quantized_base import Kind, quantize
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from trainer.base import Base, Shapes
-from trainer.errors import TrainerError
-from trainer.foreign_families import architecture_of, own_names
+from trainer.base import Shapes
+from trainer.foreign_families import own_names
 from trainer.foreign_table import TableMasks, make_table
-from trainer.frozen import Frozen, Quantized, Whole
-from trainer.model import HEAD_CHUNK, Linear, Trained, adapted, load_model
+from trainer.frozen import Frozen
+from trainer.model import HEAD_CHUNK, Linear, Trained, adapted
 from trainer.packing import Packed
 from trainer.spec import AdapterSpec
 
@@ -114,80 +109,3 @@ class ForeignModel:
 
 def _tabled(job: Trained, packed: int, own: Tensor) -> Trained:
     return job if job.masks is None else replace(job, masks=TableMasks(job.masks, packed, own))
-
-
-def load_base(
-    path: Path,
-    device: torch.device,
-    product_dtype: torch.dtype = torch.float32,
-    check: Callable[[], None] = lambda: None,
-    quantized: Kind | None = None,
-) -> Base:
-    """The base in the folder, by hand where we can and by transformers where we may. Raises TrainerError."""
-    try:
-        base = open_folder(path)
-    except BaseModelError as error:
-        raise TrainerError("trainer_bad_spec", str(error)) from error
-    if base.config.get("model_type") in LLAMA_FAMILY:
-        return load_model(path, device, torch.float32, product_dtype, check, quantized)
-    return load_foreign(base, device, product_dtype, check, quantized)
-
-
-def load_foreign(
-    base: BaseModel,
-    device: torch.device,
-    product_dtype: torch.dtype = torch.float32,
-    check: Callable[[], None] = lambda: None,
-    quantized: Kind | None = None,
-) -> ForeignModel:
-    architecture = architecture_of(base)
-    model = _transformers_model(base.path, architecture)
-    current = Pass()
-    linears: dict[str, tuple[int, int]] = {}
-    weights: dict[str, Frozen] = {}
-    for index, layer in enumerate(model.base_model.layers):
-        layer.register_forward_pre_hook(lambda *_: current.check())
-        for name, found in [pair for pair in layer.named_modules() if isinstance(pair[1], nn.Linear)]:
-            check()
-            whole = f"layers.{index}.{name}"
-            linears[whole] = (found.out_features, found.in_features)
-            weights[whole] = _frozen(found.weight.data.to(device), product_dtype, quantized)
-            bias = None if found.bias is None else found.bias.data.to(device)
-            linear = Linear(weights[whole], bias, {name: (0, found.out_features)})
-            parent, _, child = name.rpartition(".")
-            setattr(layer.get_submodule(parent), child, AdaptedLinear(linear, index, current))
-    model.to(device)
-    config = model.config.to_dict()
-    return ForeignModel(
-        architecture=architecture,
-        config=config,
-        linears=linears,
-        weights=weights,
-        widest=max(in_size for _, in_size in linears.values()),
-        max_length=int(config["max_position_embeddings"]),
-        notes=(
-            *(["bf16 products"] if product_dtype == torch.bfloat16 else []),
-            f"by transformers {version('transformers')}",
-        ),
-        _model=model,
-        _current=current,
-    )
-
-
-def _frozen(weight: Tensor, product_dtype: torch.dtype, quantized: Kind | None) -> Frozen:
-    if quantized is None:
-        return Whole(weight.to(product_dtype))
-    return Quantized((quantize(weight, quantized),), product_dtype)
-
-
-def _transformers_model(path: Path, architecture: str) -> Any:
-    import transformers  # seconds, and no business of the other families
-
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    made, info = getattr(transformers, architecture).from_pretrained(
-        path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
-    )
-    if missing := sorted(info["missing_keys"]):
-        raise TrainerError("trainer_bad_spec", f"The base model at {path} has no tensor {missing[0]}.")
-    return made.eval().requires_grad_(False)

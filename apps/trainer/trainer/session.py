@@ -18,7 +18,7 @@ from trainer.data import Rows, read_rows
 from trainer.encode import encoder
 from trainer.errors import TrainerError, as_trainer_error
 from trainer.events import Emit, Failed
-from trainer.foreign import load_base
+from trainer.foreign_load import load_base
 from trainer.interrupt import Stopped
 from trainer.job import Job
 from trainer.loop import Group
