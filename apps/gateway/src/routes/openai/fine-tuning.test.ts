@@ -142,11 +142,15 @@ test.each([
     "purpose",
   ],
   ["a job that is not there", `client.fine_tuning.jobs.retrieve("ftjob-none")`, "NotFoundError", "fine_tuning_job_id"],
-])("%s is the exception that the client has for it, with the field", async (_name, call, exception, param) => {
-  const said = await python(`
+])(
+  "%s is the exception that the client has for it, with the field",
+  async (_name, call, exception, param) => {
+    const said = await python(`
 try:
     ${call}
 except openai.APIStatusError as error:
     print(json.dumps({"exception": type(error).__name__, "param": error.param}))`);
-  expect(said).toEqual({ exception, param });
-}, 60_000);
+    expect(said).toEqual({ exception, param });
+  },
+  60_000,
+);
