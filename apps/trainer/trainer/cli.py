@@ -27,6 +27,7 @@ from trainer.replay import hardware_warnings, plan, take_threads
 from trainer.save import hardware
 from trainer.session import Precision, Session, read_request
 from trainer.spec import parse_spec
+from trainer.team import PeerLost, Team, make_team, processes
 
 FINISHED, FAILED, CANCELLED = 0, 1, 3
 STATUS = {"finished": FINISHED, "failed": FAILED, "cancelled": CANCELLED}
@@ -35,20 +36,23 @@ log = logging.getLogger("trainer")
 
 
 class Commands:
-    """Lines on stdin, read by a thread of their own and obeyed between two rounds."""
+    """Lines on stdin, read by a thread of their own and obeyed between two rounds: the first process's by all."""
 
-    def __init__(self, session: Session, grouped: bool) -> None:
-        self._session, self._grouped = session, grouped
+    def __init__(self, session: Session, grouped: bool, team: Team) -> None:
+        self._session, self._grouped, self._team = session, grouped, team
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        if team.leads:
+            threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         for line in sys.stdin:
             self._lines.put(line)
 
     def obey(self, group: Group) -> None:
+        waiting = []
         while not self._lines.empty():
-            line = self._lines.get()
+            waiting.append(self._lines.get())
+        for line in self._team.told(waiting):
             try:
                 command: Any = json.loads(line)
             except ValueError:
@@ -97,6 +101,8 @@ def main(argv: list[str], interrupt: Interrupt) -> int:
     again.add_argument("--base-model", type=Path, required=True)
     again.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
+    if arguments.command != "run" and processes() > 1:
+        parser.error(f"{arguments.command} takes one process: start it without torchrun")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         if arguments.command == "replay":
@@ -109,12 +115,14 @@ def main(argv: list[str], interrupt: Interrupt) -> int:
 
 
 def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
+    team = make_team()
+    say = emit if team.leads else lambda _: None
     try:
         request = read_request(path)
     except TrainerError as error:
-        emit(Failed(error.code, error.message))
+        say(Failed(error.code, error.message))
         return FAILED
-    session = Session(emit_for if request.grouped else lambda _: emit, interrupt.check, precision)
+    session = Session(emit_for if request.grouped else lambda _: emit, interrupt.check, precision, team)
     try:
         for raw in request.raw:
             session.add(raw)
@@ -123,11 +131,15 @@ def run_file(path: Path, precision: Precision, interrupt: Interrupt) -> int:
             for job in list(session.group.jobs):
                 session.group.cancel(job.spec.job_id)
         if not request.grouped:
-            emit(Cancelled(0, 0, 0.0))
+            say(Cancelled(0, 0, 0.0))
         return CANCELLED
+    except PeerLost as error:
+        if session.group is not None:
+            session.group.fail_all(error)
+        return FAILED
     if session.group is None:
         return FAILED
-    session.group.run(Commands(session, request.grouped).obey)
+    session.group.run(Commands(session, request.grouped, team).obey)
     if request.grouped:
         return FINISHED
     return max((STATUS[outcome] for outcome in session.group.outcomes.values()), default=FAILED)

@@ -145,7 +145,7 @@ class Job:
     def wants_validation(self, ending: bool) -> bool:
         return bool(self.validation_rows) and (ending or self.step % self._evaluate_every == 0)
 
-    def validated(self, measured: Measured) -> None:
+    def validated(self, measured: Measured) -> bool:
         loss = measured.loss
         self.emit(Validation(self.step, loss, measured.preferred))
         best = self._position.best_loss
@@ -158,6 +158,7 @@ class Job:
         )
         if better and self.spec.training.early_stopping_patience is not None:
             self._best = self.lora.snapshot()
+        return True
 
     def pause(self) -> None:
         self._clock.stop()

@@ -16,6 +16,7 @@ from trainer.lora import no_lora
 from trainer.model import Trained
 from trainer.packing import Example, pack
 from trainer.spec import TrainingSpec
+from trainer.team import Team
 
 CERTAIN = -1e-6  # the mean log-probability is kept below: a certain answer has infinite odds
 
@@ -46,6 +47,14 @@ class Measured:
     def __add__(self, other: Measured) -> Measured:
         both = None if self.preferred is None or other.preferred is None else self.preferred + other.preferred
         return Measured(self.loss + other.loss, both)
+
+    def summed(self, team: Team) -> Measured:
+        """Over the processes that each measured their own rows."""
+        if team.size == 1:
+            return self
+        values = torch.tensor([self.loss, self.preferred or 0.0], dtype=torch.float64)
+        team.add(values)
+        return Measured(float(values[0]), None if self.preferred is None else float(values[1]))
 
 
 def start(training: TrainingSpec) -> Measured:

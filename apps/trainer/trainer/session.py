@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from trainer.memory import (
 from trainer.rows import DataKind
 from trainer.spec import Spec, parse_spec
 from trainer.start_adapter import go_on_from
+from trainer.team import PeerLost, Team
 
 log = logging.getLogger("trainer")
 Precision = Literal["auto", "fp32", "bf16"]
@@ -63,8 +63,16 @@ def read_request(path: Path) -> Request:
 class Session:
     """One base, loaded for the first job that parses, and the group of jobs that train over it."""
 
-    def __init__(self, emit_for: EmitFor, check: Callable[[], None], precision: Precision = "auto") -> None:
-        self._emit_for, self._check, self._precision = emit_for, check, precision
+    def __init__(
+        self,
+        emit_for: EmitFor,
+        check: Callable[[], None],
+        precision: Precision = "auto",
+        team: Team | None = None,
+    ) -> None:
+        self._team = team or Team()
+        self._emit_for = emit_for if self._team.leads else lambda _: lambda _: None
+        self._check, self._precision = check, precision
         self._base: tuple[Spec, Base, torch.device] | None = None
         self.group: Group | None = None
         self.refused = 0
@@ -76,9 +84,7 @@ class Session:
         job_id = raw.get("job_id") if isinstance(raw, dict) else None
         emit = self._emit_for(job_id if isinstance(job_id, str) else "")
         try:
-            spec = parse_spec(raw)
-            group, job, model, device = self.ready(spec, emit)
-            job.start(describe(model, device))
+            group, job = self._team.together(lambda: self._started(raw, emit))
             group.join(job)
         except (Stopped, BrokenPipeError):
             raise
@@ -87,6 +93,13 @@ class Session:
             failure = as_trainer_error(error)
             emit(Failed(failure.code, failure.message))
             self.refused += 1
+            if isinstance(error, PeerLost):
+                raise
+
+    def _started(self, raw: Any, emit: Emit) -> tuple[Group, Job]:
+        group, job, model, device = self.ready(parse_spec(raw), emit)
+        job.start(describe(model, device, self._team))
+        return group, job
 
     def ready(self, spec: Spec, emit: Emit) -> tuple[Group, Job, Base, torch.device]:
         """The job with its rows read and its adapter new, not yet begun."""
@@ -97,15 +110,15 @@ class Session:
 
     def _group_for(self, spec: Spec) -> tuple[Group, Base, torch.device]:
         if self._base is None or self.group is None:
-            device = choose_device(spec.device)
+            device = choose_device(spec.device, self._team.local_rank)
             product_dtype = choose_product_dtype(self._precision, device)
             bits = None if spec.quantization is None else spec.quantization.bits
-            self.free = available_bytes(device)
+            self.free = self._free(device)
             refuse_what_cannot_fit(Need(base_bytes(spec.base_model.path, product_dtype, bits), 0, 0), self.free, spec)
             quantized = None if bits is None else KINDS[bits]
             model = load_base(spec.base_model.path, device, product_dtype, self._check, quantized)
             self._base = (spec, model, device)
-            self.group = Group(model, device, self._check)
+            self.group = Group(model, device, self._check, self._team)
         first, model, device = self._base
         if any(getattr(first, name) != getattr(spec, name) for name in ("base_model", "device", "quantization")):
             same = "The jobs of a group must have the same base model, device and quantization."
@@ -127,13 +140,17 @@ class Session:
         lora = new_lora(spec.adapter, model.config, spec.training.seed, device, shapes, model.squares)
         if spec.adapter.init_adapter is not None:
             lora = go_on_from(spec.adapter.init_adapter, spec, lora)
-        return Job(spec, rows, validation, lora, emit, time.monotonic)
+        return Job(spec, rows, validation, lora, emit, self._team.now)
+
+    def _free(self, device: torch.device) -> int:
+        """This process's part of main memory, where there are several; a GPU is its own."""
+        return available_bytes(device) // (self._team.size if device.type == "cpu" else 1)
 
     def _check_memory(self, spec: Spec, model: Base, device: torch.device, rows: Rows, numbers: int) -> None:
         size = largest_pass(rows.examples, spec.training.batch_size)
         step = step_bytes(model.config, size, spec.adapter.use_dora)
         need = Need(0, adapter_bytes(spec, numbers), max(0, step - self._step_bytes))
-        refuse_what_cannot_fit(need, available_bytes(device), spec, size)
+        refuse_what_cannot_fit(need, self._free(device), spec, size)
         self._step_bytes = max(self._step_bytes, step)
 
 
@@ -145,10 +162,16 @@ def check_method(spec: Spec, kind: DataKind) -> None:
         raise TrainerError("trainer_bad_spec", f"training.method {method} needs rows of prompt, chosen and rejected.")
 
 
-def choose_device(asked: str) -> torch.device:
+def choose_device(asked: str, local_rank: int = 0) -> torch.device:
+    """local_rank: which of the machine's processes this is, and so which GPU is its own."""
     if asked == "cuda" and not torch.cuda.is_available():
         raise TrainerError("trainer_bad_spec", "device is cuda, and this machine has no CUDA device.")
-    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+    if asked == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        words = f"There are more trainer processes than the {torch.cuda.device_count()} GPUs of this machine."
+        raise TrainerError("trainer_bad_spec", f"{words} Set GROVE_TRAINER_PROCESSES to that many at most.")
+    return torch.device("cuda", local_rank)
 
 
 def choose_product_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -167,6 +190,6 @@ def _has_amx() -> bool:
         return False
 
 
-def describe(model: Base, device: torch.device) -> str:
+def describe(model: Base, device: torch.device, team: Team) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    return ", ".join([name, *model.notes])
+    return ", ".join([name, *model.notes, *([f"{team.size} processes"] if team.size > 1 else [])])

@@ -15,6 +15,7 @@ from trainer.lora import masks, noise
 from trainer.model import Trained
 from trainer.objectives import Measured, Totals, objective, start
 from trainer.packing import Example, Group, pack, packed_tokens
+from trainer.team import Team
 
 MICRO_TOKENS = 1024  # tokens that go through the base at one time; a longer row goes alone
 EVALUATION_ROWS = 16
@@ -31,13 +32,20 @@ class Part:
 
 
 def gradient_step(
-    model: Base, steps: dict[Job, list[Example]], device: torch.device, check: Callable[[], None]
+    model: Base,
+    steps: dict[Job, list[Example]],
+    device: torch.device,
+    check: Callable[[], None],
+    team: Team | None = None,
 ) -> dict[Job, Measured]:
-    """Adds each job's gradient to its adapter's, and returns each job's mean loss."""
+    """Adds each job's gradient to its adapter's, and returns each job's mean loss. In a team, of this process's rows:
+    the sum over all is that of the step."""
+    team = team or Team()
     parts = []
     for job, rows in steps.items():
-        totals = Totals.of(rows)
-        parts += [Part(job, i, part, totals) for i, part in enumerate(micro_batches(rows, MICRO_TOKENS))]
+        totals, own = Totals.of(rows), team.share(rows)
+        numbered = enumerate(micro_batches(own, MICRO_TOKENS))  # each with a number of its own, as its dropout has it
+        parts += [Part(job, team.rank + team.size * i, part, totals) for i, part in numbered]
     found = {job: start(job.spec.training) for job in steps}
     for together in combine(parts, MICRO_TOKENS):
         check()
@@ -81,10 +89,12 @@ def combine(parts: Sequence[Part], token_limit: int) -> list[list[Part]]:
     return passes
 
 
-def evaluate(model: Base, job: Job, device: torch.device, check: Callable[[], None]) -> Measured:
-    """Mean loss of the validation rows, without dropout."""
-    rows, training = job.validation_rows, job.spec.training
-    totals = Totals.of(rows)
+def evaluate(
+    model: Base, job: Job, device: torch.device, check: Callable[[], None], team: Team | None = None
+) -> Measured:
+    """Mean loss of the validation rows, without dropout. In a team, this process's share of it."""
+    rows, training = (team or Team()).share(job.validation_rows), job.spec.training
+    totals = Totals.of(job.validation_rows)
     found = start(training)
     with torch.no_grad():
         for at in range(0, len(rows), EVALUATION_ROWS):
