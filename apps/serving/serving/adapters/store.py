@@ -166,9 +166,9 @@ class DiskStore:
         (self._names / key).write_text(sha256)
 
     def trim(self, keep: str = "", added: int = 0) -> None:
-        """Takes away what was used longest ago until the rest fits; never `keep`, nor what somebody is reading. `added`:
-        bytes that came since the last call. Looks at the folder only where the sum may be over the limit, or has not been
-        taken for a while: others may have added to it."""
+        """Takes away what was used longest ago until the rest fits; never `keep`, nor what somebody is reading.
+        `added`: bytes that came since the last call. The folder is looked at only where its sum may be over the limit,
+        or is old: others may have added to it."""
         with self._trimming:
             self._total += added
             if added and self._total <= self._max_bytes and time.monotonic() < self._count_again:

@@ -6,13 +6,16 @@ import random
 import statistics
 from collections.abc import Callable
 
+from lora_py.byte_lora import a_bytes, b_bytes
+from lora_py.peft_weights import module_shapes
+
+from adapters import RANK
 from figures import Figure, of_rounds, summary
 from race import Contender, Turn
 from stage import NEW_TOKENS, Stage
 
 IN_FLIGHT = 32
 RESIDENT, SLOTS, REGISTERED = 128, 64, 1000
-HALF_ADAPTER_BYTES = 4_890_000  # rank 8 on every linear, two bytes a number
 
 
 def resident(stage: Stage) -> Figure:
@@ -28,7 +31,7 @@ def resident(stage: Stage) -> Figure:
 
 def zipf(stage: Stage) -> Figure:
     shas = [adapter.sha256 for adapter in stage.adapters("many", REGISTERED, half=True)]
-    memory = f"{(SLOTS + 0.5) * HALF_ADAPTER_BYTES / 2**30:.4f}"
+    memory = f"{(SLOTS + 0.5) * _bytes_in_memory(stage) / 2**30:.4f}"
     server = stage.server("grove-64", "many", shas, "--adapter-slots", str(SLOTS), "--adapter-memory-gb", memory)
     dice = random.Random(3)  # noqa: S311
     weights = [1 / rank for rank in range(1, REGISTERED + 1)]
@@ -41,6 +44,12 @@ def zipf(stage: Stage) -> Figure:
     stage.leave("grove-64")
     title = f"tokens/s with {REGISTERED:,} registered on disk, Zipf, {SLOTS} resident / at 1"
     return _ratio("zipf", title, ">= 0.80", many, one)
+
+
+def _bytes_in_memory(stage: Stage) -> int:
+    """Of one adapter, as the server keeps it."""
+    sizes = module_shapes(stage.config).values()
+    return sum(a_bytes(RANK, in_size) + b_bytes(RANK, out_size) for out_size, in_size in sizes)
 
 
 def _race(
