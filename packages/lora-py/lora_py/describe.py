@@ -15,7 +15,7 @@ from typing import Any
 
 from lora_py.peft_config import json_object
 from lora_py.peft_files import CONFIG_FILE, CONFIG_LIMIT, GROVE_FILE, check_against_base, read_adapter
-from lora_py.peft_weights import AdapterError
+from lora_py.peft_weights import AdapterError, parted_names
 
 TEMPLATE_LIMIT = 20_000  # characters, as everywhere in Grove
 
@@ -34,7 +34,7 @@ def describe(adapter_folder: Path, base_folder: Path, max_bytes: int | None = No
         "alpha": adapter.config.alpha,
         "dropout": float(dropout) if isinstance(dropout, (int, float)) and 0 <= dropout < 1 else 0.0,
         "use_rslora": adapter.config.use_rslora,
-        "target_modules": list(adapter.config.target_modules),
+        "target_modules": list(parted_names(adapter.config.target_modules)),
         "prompt_format": adapter.config.prompt_format,
         "base_model": adapter.config.base_model,
         "prompt_template": _prompt_template(adapter_folder),

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lora_py.base_model import BaseModel, BaseModelError, open_base
+from lora_py.base_model import LLAMA_LAYOUT, BaseModel, BaseModelError, open_base
 from lora_py.peft_config import CONFIG_FILE, json_object
 from lora_py.peft_files import Adapter, check_against_base, parse_adapter, prompt_format, read_files, sha256_of
 from lora_py.peft_weights import WEIGHTS_FILE, AdapterError
@@ -82,7 +82,7 @@ def _check_magnitudes(adapter: Adapter, magnitudes: dict[str, Tensor]) -> None:
 
 def merge_into_base(base_folder: Path, adapter_folder: Path, out: Path) -> Mergeable:
     """Writes `out` by one rename. Raises BaseModelError or AdapterError, and leaves nothing behind then."""
-    base = open_base(base_folder)
+    base = open_base(base_folder, LLAMA_LAYOUT)
     if base.config.get("quantization_config") is not None:
         raise BaseModelError(f"{base_folder} is stored quantized: merge into the model before it was quantized.")
     mergeable = read_mergeable(adapter_folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -47,7 +47,7 @@ class AdapterError(Exception):
 
 
 def module_shapes(base_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Every linear an adapter may touch in a base of Llama's layout, with its (out, in) size; Phi-3's as it fuses them."""
+    """Every linear an adapter may touch in a base of Llama's layout (Phi-3's as it fuses them): (out, in)."""
     hidden, heads = int(base_config["hidden_size"]), int(base_config["num_attention_heads"])
     head_dim = int(base_config.get("head_dim") or hidden // heads)
     kv = int(base_config.get("num_key_value_heads") or heads) * head_dim
@@ -81,6 +81,11 @@ def unfused(weights: Weights, base_config: Mapping[str, Any]) -> tuple[Weights, 
         found |= {part: (a, own) for part, own in zip(parts, rows, strict=True)}
         origins |= dict.fromkeys(parts, name) if len(parts) > 1 else {}
     return found, origins
+
+
+def parted_names(modules: Iterable[str]) -> tuple[str, ...]:
+    """Among the seven names: a fused linear is all of its parts."""
+    return tuple(sorted({part for module in modules for part in FUSED_MODULES.get(module, (module,))}))
 
 
 def parse_weights(data: bytes, rank_of: Callable[[str], int]) -> Weights:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -67,6 +68,20 @@ def test_merged_model_equals_peft_s(tmp_path: Path, kind: str, changes: dict[str
     assert (ours - logits(AutoModelForCausalLM.from_pretrained(base))).abs().max() > 0.1
     texts = [AutoTokenizer.from_pretrained(folder)("Hi there").input_ids for folder in (base, tmp_path / "merged")]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("family", ["Gemma", "Phi3"])
+@pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
+def test_a_family_that_computes_otherwise_merges_like_peft_s(tmp_path: Path, family: str, dora: bool) -> None:
+    small = {"vocab_size": 260, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "pad_token_id": 3}
+    config = getattr(transformers, f"{family}Config")(**small, num_attention_heads=4, num_key_value_heads=2)
+    getattr(transformers, f"{family}ForCausalLM")(config).save_pretrained(tmp_path / "base")
+    (tmp_path / "base/tokenizer.json").write_text("{}")
+    modules = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"] if family == "Phi3" else ALL
+    adapter = write_adapter_of_peft(tmp_path / "base", tmp_path / "adapter", r=4, target_modules=modules, use_dora=dora)
+    merge_into_base(tmp_path / "base", adapter, tmp_path / "merged")
+    ours = logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged"))
+    torch.testing.assert_close(ours, peft_logits(tmp_path / "base", adapter), atol=1e-5, rtol=1e-5)
 
 
 def test_sharded_bf16_base_keeps_its_files_and_dtype(tmp_path: Path) -> None:

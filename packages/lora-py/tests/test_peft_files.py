@@ -18,6 +18,7 @@ from lora_py.peft_files import (
     read_adapter,
     write_adapter,
 )
+from lora_py.peft_weights import parted_names, unfused
 from lora_py.tiny_base import CONFIG, write_tiny_base
 
 SETTINGS = AdapterSettings(
@@ -49,6 +50,24 @@ def refused(folder: Path) -> AdapterError:
     with pytest.raises(AdapterError) as caught:
         check_against_base(read_adapter(folder), CONFIG)
     return caught.value
+
+
+def test_a_fused_linear_is_parted_into_the_products_of_its_parts() -> None:
+    phi = {**CONFIG, "model_type": "phi3"}
+    shapes = module_shapes(phi)
+    assert shapes["layers.1.self_attn.qkv_proj"] == (64, 32) and shapes["layers.0.mlp.gate_up_proj"] == (96, 32)
+    assert "layers.0.self_attn.q_proj" not in shapes and shapes["layers.0.mlp.down_proj"] == (32, 48)
+    whole = {name: (torch.randn(4, size[1]), torch.randn(size[0], 4)) for name, size in shapes.items()}
+    parts, origins = unfused(whole, phi)
+    assert set(parts) == set(module_shapes(CONFIG))
+    layer = "layers.1.self_attn"
+    found = torch.cat(
+        [parts[f"{layer}.{name}"][1] @ parts[f"{layer}.{name}"][0] for name in ("q_proj", "k_proj", "v_proj")]
+    )
+    a, b = whole[f"{layer}.qkv_proj"]
+    assert torch.allclose(found, b @ a, atol=1e-5)
+    assert origins[f"{layer}.k_proj"] == f"{layer}.qkv_proj" and "layers.1.mlp.down_proj" not in origins
+    assert parted_names(("o_proj", "gate_up_proj")) == ("gate_proj", "o_proj", "up_proj")
 
 
 def test_what_is_written_is_read_back(folder: Path) -> None:
