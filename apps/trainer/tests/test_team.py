@@ -132,6 +132,20 @@ def test_a_process_that_dies_ends_the_run_with_a_clear_failure(make_spec: MakeSp
     assert not (tmp_path / "adapter").exists()
 
 
+def test_no_process_outlives_a_torchrun_that_was_killed(make_spec: MakeSpec, tmp_path: Path) -> None:
+    child, events = begin(make_spec(**LONG), tmp_path)
+    skip_to(events, "step")
+    ranks = ranks_of(child)
+    child.kill()
+    for _ in range(200):
+        if not any(Path(f"/proc/{pid}/cmdline").exists() for pid in ranks.values()):
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("still there")
+    assert len(ranks) == 2
+
+
 def test_commands_and_a_signal_reach_all_processes(make_spec: MakeSpec, tmp_path: Path) -> None:
     jobs = [places(make_spec(**LONG), tmp_path, name) for name in ("a", "b", "c")]
     child, lines = begin({"version": 1, "jobs": jobs[:1]}, tmp_path)

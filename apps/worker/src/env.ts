@@ -9,6 +9,7 @@ export type WorkerEnv = {
   staleMs: number;
   sweepMs: number;
   trainerJobs: number;
+  trainerProcesses: number;
 };
 
 const milliseconds = z.coerce.number().int().min(500).max(3_600_000);
@@ -18,6 +19,7 @@ const workerEnv = z.object({
   GROVE_WORKER_STALE_MS: milliseconds.default(15_000), // a running job without a beat for that long has lost its worker
   GROVE_WORKER_SWEEP_MS: milliseconds.default(5_000),
   GROVE_TRAINER_JOBS: z.coerce.number().int().min(1).max(64).default(4), // jobs that share one base and one step
+  GROVE_TRAINER_PROCESSES: z.coerce.number().int().min(1).max(64).default(1), // that share the rows of each step: one for each GPU
 });
 
 export function loadEnv(): WorkerEnv {
@@ -30,5 +32,6 @@ export function loadEnv(): WorkerEnv {
     staleMs: own.GROVE_WORKER_STALE_MS,
     sweepMs: own.GROVE_WORKER_SWEEP_MS,
     trainerJobs: own.GROVE_TRAINER_JOBS,
+    trainerProcesses: own.GROVE_TRAINER_PROCESSES,
   };
 }

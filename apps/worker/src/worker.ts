@@ -26,6 +26,7 @@ export type WorkerOptions = {
   staleMs: number;
   sweepMs: number;
   trainerJobs: number; // jobs that train at once
+  trainerProcesses: number; // that share the rows of each of their steps
   onError: (where: string, error: unknown) => void;
 };
 export type RunningWorker = { isRunning: () => boolean; stop: () => Promise<void> };
@@ -40,7 +41,11 @@ export async function startWorker(services: Services, options: WorkerOptions): P
     onError: (error: Error) => options.onError(where, error),
   });
 
-  const trainers = new Trainers({ python: services.settings.python, most: options.trainerJobs });
+  const trainers = new Trainers({
+    python: services.settings.python,
+    most: options.trainerJobs,
+    processes: options.trainerProcesses,
+  });
 
   await removeOldWorkFolders(services);
   await removeOldTransferFolders(services);

@@ -122,7 +122,7 @@ export async function finishedVersion(
 
 /** A trainer that nobody shares. */
 export function alone(services: Services): Trainers {
-  return new Trainers({ python: services.settings.python, most: 1 });
+  return new Trainers({ python: services.settings.python, most: 1, processes: 1 });
 }
 
 /** Small sums: 40 rows to train on, 8 to validate, in the columns `sum`, `answer` and `split`. */

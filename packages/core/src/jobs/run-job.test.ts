@@ -281,7 +281,7 @@ test.each([
 
 /** The other trainings of this test file have nothing to do with these two. */
 function pair(world: TestWorld): { trainers: Trainers; start: (job: JobView, attempt?: number) => Promise<unknown> } {
-  const trainers = new Trainers({ python: world.services.settings.python, most: 2 });
+  const trainers = new Trainers({ python: world.services.settings.python, most: 2, processes: 1 });
   const start = (job: JobView, attempt = 1) => runJob(world.services, trainers, { jobId: job.id, attempt }, never);
   return { trainers, start };
 }

@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createWriteStream, type WriteStream } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { type TrainerEvent, trainerGroupEvent, trainerGroupSpec } from "@grove/contracts/trainer";
@@ -42,9 +43,12 @@ export class TrainerProcess {
   readonly #closed: Promise<void>;
   #badLine: string | null = null;
 
-  constructor(python: string, specFile: string) {
+  constructor({ python, processes }: { python: string; processes: number }, specFile: string) {
     this.#specFile = specFile;
-    this.#child = spawn(python, ["-m", "trainer", "run", "--spec", specFile], { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn(python, [...launch(processes), "run", "--spec", specFile], {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...threads(processes), ...process.env },
+    });
     this.#closed = new Promise((resolve, reject) => {
       this.#child.once("error", reject);
       this.#child.once("exit", () => setTimeout(resolve, LAST_WORDS_MS).unref());
@@ -167,6 +171,20 @@ export class TrainerProcess {
       if (member.logged <= LONGEST_LOG && (named === undefined || named === member.jobId)) member.log.write(text);
     }
   }
+}
+
+/** torchrun hands stdin and stdout on: the first process reads the one and writes to the other. */
+function launch(processes: number): string[] {
+  if (processes === 1) return ["-m", "trainer"];
+  const here = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", String(processes)];
+  return ["-m", "torch.distributed.run", ...here, "-m", "trainer"];
+}
+
+/** torchrun would give each process one thread. */
+function threads(processes: number): Record<string, string> {
+  return processes === 1
+    ? {}
+    : { OMP_NUM_THREADS: String(Math.max(1, Math.floor(availableParallelism() / processes))) };
 }
 
 function parseLine(line: string): { job_id: string; event: TrainerEvent } | null {

@@ -3,6 +3,7 @@ import { type RunEnd, type RunOptions, TrainerProcess } from "./trainer-process.
 export type TrainersOptions = {
   python: string;
   most: number; // jobs that train at once, over one copy of the base
+  processes: number; // that share the rows of each step: one for each GPU
 };
 type Waiting = { alone: boolean; admit: () => void };
 
@@ -73,7 +74,7 @@ export class Trainers {
   async #run(options: RunOptions): Promise<RunEnd> {
     for (;;) {
       const shared = this.#process?.open ? this.#process : null;
-      const process = shared ?? new TrainerProcess(this.#options.python, options.specFile);
+      const process = shared ?? new TrainerProcess(this.#options, options.specFile);
       this.#process = process;
       const end = await process.run(options);
       const missed = shared !== null && !end.heard && end.exitCode === 0 && !options.signal.aborted;
