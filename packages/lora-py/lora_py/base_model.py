@@ -82,7 +82,7 @@ def _weight_files(path: Path) -> tuple[Path, ...]:
 def ensure_default(out: Path, say: Say) -> BaseModel:
     """Returns the folder, making it first if it is not there."""
     if out.exists():
-        return open_base(out)
+        return open_base(out, LLAMA_LAYOUT)  # a folder of the user's own; the trainer and serving say what they lack
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(out)
     if shutil.disk_usage(out.parent).free < BYTES_NEEDED:

@@ -42,6 +42,15 @@ def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:
         open_base(folder(tmp_path / "bert", "bert"))
 
 
+def test_a_folder_of_a_family_that_computes_otherwise_is_taken_as_the_stack_s_base(tmp_path: Path) -> None:
+    gemma = folder(tmp_path / "gemma", "gemma3_text")
+    assert ensure_default(gemma, print).config["model_type"] == "gemma3_text"
+    with pytest.raises(BaseModelError, match="gemma3_text"):
+        open_base(gemma)
+    with pytest.raises(BaseModelError, match="bert"):
+        ensure_default(folder(tmp_path / "bert", "bert"), print)
+
+
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BaseModelError, match=r"model\.safetensors is missing"):
         open_base(folder(tmp_path / "old", weights="pytorch_model.bin"))
