@@ -21,7 +21,7 @@ export async function runChecks({ run, logs, repo, env, python }, say) {
       const spec = {
         ...next,
         env: { ...env, PATH: searchPath, MYPYPATH: shared, NO_COLOR: "1" },
-        limitMs: 5 * 60_000,
+        limitMs: 10 * 60_000,
         count,
       };
       const result = await runSuite({ run, logs }, spec);

@@ -24,7 +24,7 @@ export function pytestSuite(name, { repo, logs, env, python }) {
     args: ["-m", "pytest", "-q", "-p", "no:cacheprovider", `--junitxml=${report}`],
     cwd: path.join(repo, pythonSuites[name]),
     env,
-    limitMs: 15 * 60_000,
+    limitMs: 25 * 60_000,
     report,
     count: () => junitCounts(report),
   };
@@ -44,7 +44,7 @@ export function typescriptSuite({ repo, logs, env }) {
     args: [vitest, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
     cwd: repo,
     env: { ...env, NODE_ENV: "test", CI: "1", NO_COLOR: "1" },
-    limitMs: 15 * 60_000,
+    limitMs: 25 * 60_000,
     report,
     count: () => vitestCounts(report),
   };
