@@ -91,9 +91,9 @@ def llama_server(say: Callable[[str], None]) -> LlamaServer:
 
 
 def _llama_source(work: Path) -> Path:
-    _run(
-        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(work), LLAMA_CPP]
-    )
+    name = LLAMA_CPP.split("==")[0]  # it alone from source: what its build asks for may come built
+    download = ["download", "-q", "--no-deps", "--no-binary", name, "-d", str(work), LLAMA_CPP]
+    _run([sys.executable, "-m", "pip", *download])
     with tarfile.open(next(work.glob("xllamacpp-*.tar.gz"))) as archive:
         archive.extractall(work, filter="data")
     return next(work.glob("xllamacpp-*/thirdparty/llama.cpp"))
