@@ -47,6 +47,7 @@ beforeAll(async () => {
     GROVE_WORK_DIR: settings.workFolder,
     GROVE_INTERNAL_SECRET: settings.internalSecret,
     GROVE_GATEWAY_URL: settings.gatewayUrl,
+    GROVE_GATEWAY_PORT: `${port}`, // a stack around the tests has its own
     GROVE_SERVING_URL: settings.servingUrl,
     GROVE_BASE_MODEL: settings.baseModel.id,
     GROVE_BASE_MODEL_PATH: settings.baseModel.path,
