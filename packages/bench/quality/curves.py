@@ -15,6 +15,7 @@ def draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
     size = f"{WIDTH * COLUMNS} {HEIGHT * rows + LEGEND}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" font-family="sans-serif" font-size="10">',
+        "<title>Loss of each task, step by step, alone and in a group of eight</title>",
         f'<rect width="{WIDTH * COLUMNS}" height="{HEIGHT * rows + LEGEND}" fill="#fff"/>',
     ]
     for i, (name, (alone, grouped)) in enumerate(curves.items()):
