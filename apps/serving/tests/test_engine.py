@@ -190,6 +190,17 @@ def test_scores_equal_the_prompt_logprobs_of_the_joined_text(model: Model, adapt
     assert bench.engine.scheduler._reserved == 0
 
 
+def test_a_score_is_the_same_to_the_bit_however_its_steps_were_cut(model: Model) -> None:
+    request = Request(1, prompt(1, 20), 1, continuations=(prompt(2, 45), prompt(3, 39)))
+    found = []
+    for step_tokens in (64, 7, 3):
+        bench = Bench(model, limits=Limits(16, step_tokens, step_tokens, 2.0))
+        bench.run(request)
+        found.append(bench.scores(1))
+    exact = isinstance(model, NativeModel)  # torch's products depend on how many rows there are
+    assert all(other == (found[0] if exact else pytest.approx(found[0], abs=1e-3)) for other in found[1:])
+
+
 def test_scoring_runs_the_prompt_once(model: Model) -> None:
     bench = Bench(model)
     bench.run(Request(1, prompt(1, 40), 1, continuations=tuple(prompt(i, 4) for i in range(10))))

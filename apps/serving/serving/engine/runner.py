@@ -194,7 +194,8 @@ class Runner:
         start = sequence.done - row.work.count - len(sequence.request.prompt)
         following = torch.tensor(continuation[start + 1 : start + 1 + row.work.count])
         picked = torch.arange(row.first, row.first + row.work.count)
-        group.sums[sequence.branch] += float((logits[picked, following] - norms[picked]).sum())
+        for logprob in (logits[picked, following] - norms[picked]).tolist():  # one by one: cuts of a step change no sum
+            group.sums[sequence.branch] += logprob
         if sequence.done < len(sequence.tokens):
             return
         group.waiting -= 1
