@@ -113,7 +113,7 @@ test("DoRA with eight-bit AdamW is trained and published with its magnitudes", a
 
 test("a job that stops by the score ends with its best checkpoint, once as many later ones were no better", async () => {
   const job = await created(
-    input("scored", { epochs: 400, checkpointEverySteps: 3, scoreRows: 4, stopOnScore: { patience: 3 } }),
+    input("scored", { epochs: 1000, checkpointEverySteps: 100, scoreRows: 4, stopOnScore: { patience: 3 } }),
   );
   const running = runJob(world.services, alone(world.services), { jobId: job.id, attempt: 1 }, never);
   const best = await scoreUntilDone(job.id, running);
