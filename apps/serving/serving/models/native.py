@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import torch
+from lora_py.byte_lora import MAX_RANK
 from lora_py.grouped import SlotTable, module_table
 from torch import Tensor
 
@@ -20,7 +21,6 @@ from serving.models.rope import rope_tables
 from serving.models.variant import Variant
 from serving.models.weights import LayerWeights, ModelWeights
 
-MAX_RANK = 256
 TILE_ROWS = 16  # of a matrix tile (AMX)
 
 
