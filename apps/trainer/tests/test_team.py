@@ -32,6 +32,7 @@ def command(spec: Any, tmp_path: Path, start: list[str]) -> list[str]:
 def run(spec: Any, tmp_path: Path, start: list[str]) -> tuple[int, list[dict[str, Any]]]:
     words = command(spec, tmp_path, start)
     done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
+    print(done.stdout[-2000:], done.stderr[-6000:])  # shown where a test fails
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -124,6 +124,8 @@ test("refused uploads name their reason and leave nothing behind", async () => {
     status: 400,
     body: { error: { code: "upload_interrupted" } },
   });
+  const half = form("half.csv", randomBytes(1_000_000), { splitSeed: "many" }); // refused long before its end
+  expect(await post(half)).toMatchObject({ status: 422, body: { error: { field: "splitSeed" } } });
   expect([await world.services.db.dataset.count(), objects()]).toEqual(before);
 });
 

@@ -120,6 +120,7 @@ async function receiveForm(
     if (upload === null) fields[field] = value;
   });
   form.on("file", (_part, file, info) => {
+    file.on("error", () => {}); // a form that is given up takes its file along, which nobody may be reading
     upload = receiveFile(c, read({ ...fields, fileName: info.filename }), file).finally(() => file.resume());
     void upload.then((result) => {
       if (!result.ok) source.destroy(); // the answer is known: the rest need not be sent
