@@ -36,11 +36,16 @@ export function checks(repo, python) {
       args: ["--config", ".dependency-cruiser.cjs", "apps", "packages", "infra"],
       cwd: repo,
     },
-    { name: "ruff", command: python, args: ["-m", "ruff", "check", ...pythonFolders, "infra/local"], cwd: repo },
+    {
+      name: "ruff",
+      command: python,
+      args: ["-m", "ruff", "check", ...pythonFolders, "infra/local", "packages/bench"],
+      cwd: repo,
+    },
     {
       name: "ruff-format",
       command: python,
-      args: ["-m", "ruff", "format", "--check", ...pythonFolders, "infra/local"],
+      args: ["-m", "ruff", "format", "--check", ...pythonFolders, "infra/local", "packages/bench"],
       cwd: repo,
     },
   ];

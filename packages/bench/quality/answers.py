@@ -3,52 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from time import monotonic, sleep
 
 from tasks import Row, Task
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 IN_FLIGHT = 16
-START_S = 180.0
-
-
-@contextmanager
-def server(base: Path, adapters: Path) -> Iterator[int]:
-    """The port of a server with the default weights that knows the folders under `adapters`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = [sys.executable, "-m", "serving", "--model", str(base), "--port", str(port), "--log-level", "warning"]
-    command += ["--local-adapters", str(adapters), "--default-tenant", "bench", "--threads", "1"]
-    process = subprocess.Popen([*command, "--cache", str(adapters / ".cache")])
-    try:
-        until = monotonic() + START_S
-        while not _healthy(port):
-            if process.poll() is not None or monotonic() > until:
-                raise SystemExit("The server did not start.")
-            sleep(0.2)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
 
 
 def answer_all(port: int, asked: list[tuple[str | None, str]], new_tokens: int) -> list[str]:

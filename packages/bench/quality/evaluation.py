@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lora_py.prompts import encode_completion, load_tokenizer
-
 from answers import answer_all, scores
+from lora_py.prompts import encode_completion, load_tokenizer
 from tasks import Row, Task
 
 MARGIN = 4  # tokens an answer may be longer than the longest reference, as in the product

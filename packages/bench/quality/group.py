@@ -10,8 +10,14 @@ import shutil
 from pathlib import Path
 
 import torch
+from answers import ROOT
+from cells import Cells, is_missing
+from engine import server
+from evaluation import evaluate
 from lora_py.base_model import open_base
 from lora_py.peft_files import Weights, read_adapter
+from machine import describe
+from tasks import TASKS, Task, test_rows
 from torch import Tensor
 from trainer.job import Job
 from trainer.lora import new_lora
@@ -19,11 +25,6 @@ from trainer.session import Session
 from trainer.spec import parse_spec
 from trainer.step import gradient_step
 
-from answers import ROOT, server
-from cells import Cells, is_missing
-from evaluation import evaluate
-from machine import describe
-from tasks import TASKS, Task, test_rows
 from training import run_trainer, spec, train_own
 
 SEED = 1
@@ -94,7 +95,7 @@ def run(base: Path, work: Path, data: Path, cells: Cells) -> None:
     if any(cells.scores(task.name, ALONE) is None for task in TASKS):
         raise SystemExit("The tasks alone come first: run `pnpm bench quality` without --group to its end.")
     train(base, work, cells)
-    with server(base, work) as port:
+    with server(base, work, threads=1) as port:
         for task in TASKS:
             if cells.scores(task.name, GROUPED) is None:
                 rows = test_rows(data, task)

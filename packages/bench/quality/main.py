@@ -16,16 +16,16 @@ from typing import Any
 
 sys.path[1:1] = [str(Path(__file__).parents[1] / name) for name in ("training", "serving")]
 
-from lora_py.base_model import ensure_default
-
 import group
-from answers import server
 from cells import Cells, is_missing
+from engine import server
 from evaluation import evaluate
+from lora_py.base_model import ensure_default
 from machine import describe
 from peers import peer_environment
 from report import group_table, table, write_readme
 from tasks import TASKS, Row, Task, test_rows, train_rows
+
 from training import order, train_own, train_sft, write_rows
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def train(base: Path, work: Path, task: Task, rows: list[Row], subject: str) -> 
 def run(
     base: Path, work: Path, data: Path, tasks: list[Task], cells: Cells, lanes_wanted: int, kept: tuple[str, ...]
 ) -> None:
-    with ThreadPoolExecutor(lanes_wanted) as lanes, server(base, work) as port:
+    with ThreadPoolExecutor(lanes_wanted) as lanes, server(base, work, threads=1) as port:
         started: dict[tuple[str, str], Future[dict[str, Any]]] = {}
         for task in tasks:
             rows = train_rows(data, task)

@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-
 from cells import Cells
 from curves import draw
 from tasks import BATCH, TASKS, Task

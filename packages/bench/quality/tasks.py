@@ -109,5 +109,5 @@ def _sample(path: Path, task: Task, count: int) -> list[Row]:
     """The same rows in every run. Files are ordered (rows of one table stand together), so they are not read from the
     top."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    chosen = random.Random(17).sample(rows, min(count, len(rows)))  # noqa: S311 - a sample, not a secret
+    chosen = random.Random(17).sample(rows, min(count, len(rows)))
     return [{"prompt": task.template.format(**row), "completion": row[task.target].strip()} for row in chosen]

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lora_py.base_model import open_base
+from tasks import BATCH, Row
 from trainer.batches import epoch_order
 from trainer.data import read_rows
 from trainer.encode import encoder
-
-from tasks import BATCH, Row
 
 HERE = Path(__file__).parent
 PEER_PYTHON = HERE.parent / ".venv-training/bin/python"

@@ -1,5 +1,5 @@
-"""`pnpm bench quote [--quick] [--json FILE] [--readme]`: ten short, different jobs; what the trainer quoted for each before it
-ran, and what it took."""
+"""`pnpm bench quote [--quick] [--json FILE] [--readme]`: ten short, different jobs; what the trainer quoted for each
+before it ran, and what it took."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-for folder in (
-    "serving",
-    "training",
-):  # the second one comes first: both have a module `rows`
+for folder in ("serving", "training"):  # the second one comes first: both have a module `rows`
     sys.path.insert(1, str(Path(__file__).parents[1] / folder))
 
 import torch
@@ -85,9 +82,7 @@ def _quote(file: Path) -> dict[str, Any]:
     lines = said.stdout.strip().splitlines()
     line: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     if "quote" not in line:
-        raise SystemExit(
-            f"The trainer gave no quote: {line.get('message') or said.stderr[-2000:]}"
-        )
+        raise SystemExit(f"The trainer gave no quote: {line.get('message') or said.stderr[-2000:]}")
     quote: dict[str, Any] = line["quote"]
     return quote
 
@@ -139,9 +134,7 @@ def main() -> None:
         action="store_true",
         help="put the table into this folder's README.md",
     )
-    parser.add_argument(
-        "--base", type=Path, default=ROOT / ".data/models/smollm2-135m-instruct"
-    )
+    parser.add_argument("--base", type=Path, default=ROOT / ".data/models/smollm2-135m-instruct")
     arguments = parser.parse_args()
     base = ensure_default(arguments.base, _say).path
     began, load = time.time(), os.getloadavg()
@@ -164,9 +157,7 @@ def main() -> None:
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     if arguments.readme:
-        before, _, rest = (
-            (HERE / "README.md").read_text(encoding="utf-8").partition(BEGIN)
-        )
+        before, _, rest = (HERE / "README.md").read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         text = f"{before}{BEGIN}\n{markdown(result, measured)}\n{END}{after}"
         (HERE / "README.md").write_text(text, encoding="utf-8")

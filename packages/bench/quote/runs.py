@@ -1,5 +1,6 @@
-"""Ten short jobs that differ in what a quote must foresee: rows with and without a common template, short and long ones,
-batches of few and many rows, steps that end within an epoch, validation, checkpoints, methods and ways to keep the base."""
+"""Ten short jobs that differ in what a quote must foresee: rows with and without a common template, short and long
+ones, batches of few and many rows, steps that end within an epoch, validation, checkpoints, methods and ways to keep
+the base."""
 
 from __future__ import annotations
 
@@ -117,9 +118,7 @@ def _rows(shape: str, root: Path, count: int, seed: int) -> list[dict[str, str]]
         text, kind = texts[i], KINDS[i % len(KINDS)]
         match shape:
             case "template":
-                made.append(
-                    {"prompt": f"{TEMPLATE}{text}\nKind:", "completion": f" {kind}"}
-                )
+                made.append({"prompt": f"{TEMPLATE}{text}\nKind:", "completion": f" {kind}"})
             case "long":
                 many = "\n".join(texts[i * 6 : i * 6 + 2 + i % 9])
                 made.append({"prompt": f"{many}\nKinds:", "completion": f" {kind}"})

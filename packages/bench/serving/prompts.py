@@ -26,7 +26,7 @@ class Prompts:
         self._glosses = [
             line.split(" | ", 1)[1].strip() for line in lines if " | " in line and not line.startswith("  ")
         ]
-        self._dice = random.Random(seed)  # noqa: S311 - a sample, not a secret
+        self._dice = random.Random(seed)
 
     def take(self, count: int, tokens: int) -> list[Prompt]:
         made: list[Prompt] = []

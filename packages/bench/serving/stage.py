@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lora_py.base_model import ensure_default
-from lora_py.gguf_lora import write_gguf_lora
-from lora_py.peft_files import read_adapter
-
 from adapters import BenchAdapter, write_adapters
 from environments import CannotInstall, llama_server, vllm_environment, vllm_python
 from gguf_base import ensure_q8_0
+from lora_py.base_model import ensure_default
+from lora_py.gguf_lora import write_gguf_lora
+from lora_py.peft_files import read_adapter
 from prompts import Prompts
 from race import Contender, ContenderFailed
 

@@ -17,22 +17,21 @@ from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).parents[1] / "serving"))
 
-import torch
-from lora_py.base_model import ensure_default
-from lora_py.prompts import load_tokenizer
-from trainer.packing import shared_prefix
-from trainer.session import choose_product_dtype
-
 import memory
 import served
 import together
+import torch
 from figures import Figure
+from lora_py.base_model import ensure_default
+from lora_py.prompts import load_tokenizer
 from machine import describe
 from own import CPU, Batch, examples
 from peers import peer_environment
 from race import equal_loss, faster, race
 from report import write_readme
 from rows import batches, equally_long
+from trainer.packing import shared_prefix
+from trainer.session import choose_product_dtype
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

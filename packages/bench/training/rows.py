@@ -23,7 +23,7 @@ def definitions(root: Path, seed: int) -> list[str]:
             text = line.split(" | ", 1)[1].split(";")[0].strip()
             if 80 <= len(text) <= 140:
                 found.append(text)
-    random.Random(seed).shuffle(found)  # noqa: S311 - a sample, not a secret
+    random.Random(seed).shuffle(found)
     return found
 
 
@@ -38,7 +38,7 @@ def batches(
         rows.append((encode(prompt), [*encode(f" {KINDS[i % len(KINDS)]}"), eos]))
     rows.sort(key=lambda row: len(row[0]) + len(row[1]))
     made = [rows[i : i + size] for i in range(0, len(rows), size)]
-    random.Random(7).shuffle(made)  # noqa: S311
+    random.Random(7).shuffle(made)
     return made
 
 

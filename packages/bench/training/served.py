@@ -8,24 +8,19 @@ announced and prompted, are set against those of the second half, in which nothi
 from __future__ import annotations
 
 import json
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from engine import server
 from figures import Figure
 from own import spec
 from process import trainer
 
 EVERY = 16  # steps between two checkpoints
 NEW_TOKENS = 16
-START_S = 180.0
 
 
 def measure(base: Path, work: Path, rows: list[dict[str, str]], batch_size: int, checkpoints: int) -> list[Figure]:
@@ -106,33 +101,3 @@ class Answer:
             self._said = (self._said + line)[:500]
             if self._first is None and b'"token"' in line:
                 self._first = time.perf_counter()
-
-
-@contextmanager
-def server(base: Path, adapters: Path) -> Iterator[int]:
-    """The engine as it is run, on as many threads as there are cores, beside the trainer on as many."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = [sys.executable, "-m", "serving", "--model", str(base), "--port", str(port), "--log-level", "warning"]
-    command += ["--local-adapters", str(adapters), "--default-tenant", "bench", "--cache", str(adapters / ".cache")]
-    process = subprocess.Popen(command)
-    try:
-        until = time.monotonic() + START_S
-        while not _healthy(port):
-            if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit("The server did not start.")
-            time.sleep(0.2)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False

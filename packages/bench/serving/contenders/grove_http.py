@@ -21,7 +21,7 @@ from client import Call, Client, healthy, wait_until
 from protocol import Answers, Task, serve
 from streams import Stream, read_until
 
-SECRET = "bench"  # noqa: S105 - between this process and its child, on the loopback
+SECRET = "bench"
 
 
 class Server:

@@ -6,9 +6,8 @@ import shutil
 import statistics
 from typing import Any
 
-from lora_py.peft_files import adapter_sha256
-
 from figures import Figure, of_rounds, summary
+from lora_py.peft_files import adapter_sha256
 from race import Contender, Turn
 from stage import PEER_ADAPTERS, ROOT, Stage
 from wordnet import rows, trained_adapter

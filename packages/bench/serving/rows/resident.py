@@ -6,11 +6,10 @@ import random
 import statistics
 from collections.abc import Callable
 
-from lora_py.byte_lora import a_bytes, b_bytes
-from lora_py.peft_weights import module_shapes
-
 from adapters import RANK
 from figures import Figure, of_rounds, summary
+from lora_py.byte_lora import a_bytes, b_bytes
+from lora_py.peft_weights import module_shapes
 from race import Contender, Turn
 from stage import NEW_TOKENS, Stage
 
@@ -33,7 +32,7 @@ def zipf(stage: Stage) -> Figure:
     shas = [adapter.sha256 for adapter in stage.adapters("many", REGISTERED, half=True)]
     memory = f"{(SLOTS + 0.5) * _bytes_in_memory(stage) / 2**30:.4f}"
     server = stage.server("grove-64", "many", shas, "--adapter-slots", str(SLOTS), "--adapter-memory-gb", memory)
-    dice = random.Random(3)  # noqa: S311
+    dice = random.Random(3)
     weights = [1 / rank for rank in range(1, REGISTERED + 1)]
 
     def drawn(count: int) -> list[int]:
