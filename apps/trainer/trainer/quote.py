@@ -18,8 +18,6 @@ from trainer.memory import adapter_bytes
 from trainer.packing import Example, packed_tokens
 from trainer.step import MICRO_TOKENS, evaluate, gradient_step
 
-TRIED_STEPS = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -73,15 +71,21 @@ def _seconds(
     model: Base, job: Job, steps: list[list[Example]], device: torch.device, check: Callable[[], None]
 ) -> float:
     """Seconds for a token that passes through the base, from a few steps of different size, times all such tokens."""
+    job.emit = lambda _: None
+
+    def each(tried: list[list[Example]]) -> float:
+        start = time.monotonic()
+        for rows in tried:
+            job.update(gradient_step(model, {job: rows}, device, check)[job], rows)
+        return (time.monotonic() - start) / sum(map(_passed, tried))
+
     by_size = sorted(steps, key=_passed)
-    tried = [by_size[-1], by_size[len(by_size) // 2], by_size[len(by_size) // 4]][:TRIED_STEPS]
-    gradient_step(model, {job: tried[0]}, device, check)  # the first step also sets things up
-    start = time.monotonic()
-    for rows in tried:
-        gradient_step(model, {job: rows}, device, check)
-    job.lora.flat_grad.zero_()
-    each = (time.monotonic() - start) / sum(_passed(rows) for rows in tried)
-    seconds = each * sum(_passed(rows) for rows in steps)
+    tried = [by_size[-1], by_size[len(by_size) // 2], by_size[len(by_size) // 4]]
+    each(by_size[:1])  # the first step also sets things up
+    new = each(tried)
+    known = each(tried) if job.spec.training.method == "dpo" else new  # whose reference is taken once a row
+    first = math.ceil(len(job.train.examples) / job.spec.training.batch_size)  # steps of the first epoch
+    seconds = new * sum(map(_passed, steps[:first])) + known * sum(map(_passed, steps[first:]))
     if job.validation_rows:
         start = time.monotonic()
         evaluate(model, job, device, check)

@@ -24,7 +24,6 @@ from trainer.lora import new_lora
 from trainer.session import Session
 from trainer.spec import parse_spec
 from trainer.step import gradient_step
-
 from training import run_trainer, spec, train_own
 
 SEED = 1

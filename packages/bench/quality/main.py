@@ -25,7 +25,6 @@ from machine import describe
 from peers import peer_environment
 from report import group_table, table, write_readme
 from tasks import TASKS, Row, Task, test_rows, train_rows
-
 from training import order, train_own, train_sft, write_rows
 
 HERE = Path(__file__).parent
