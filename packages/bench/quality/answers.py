@@ -7,6 +7,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from tasks import Row, Task
 
@@ -21,19 +22,38 @@ def answer_all(port: int, asked: list[tuple[str | None, str]], new_tokens: int) 
         return list(pool.map(lambda one: _answer(port, one[0], one[1], new_tokens), asked))
 
 
+def choose_all(port: int, asked: list[tuple[str | None, str]], labels: list[str]) -> list[str]:
+    """Forced choice: for each prompt the likeliest label, as in the evaluations of the product."""
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        return list(pool.map(lambda one: _choice(port, one[0], one[1], labels), asked))
+
+
 def _answer(port: int, adapter: str | None, prompt: str, new_tokens: int) -> str:
-    parameters: dict[str, object] = {"max_new_tokens": new_tokens}
-    if adapter is not None:
-        parameters |= {"adapter_id": adapter, "adapter_source": "local"}
+    parameters = {"max_new_tokens": new_tokens, **_parameters(adapter)}
+    text: str = _ask(port, "/generate", {"inputs": prompt, "parameters": parameters})["generated_text"]
+    return text
+
+
+def _choice(port: int, adapter: str | None, prompt: str, labels: list[str]) -> str:
+    continuations = [f" {label}" for label in labels]
+    body = {"inputs": prompt, "continuations": continuations, "parameters": _parameters(adapter)}
+    logprobs = [score["logprob"] for score in _ask(port, "/score", body)["scores"]]
+    return labels[logprobs.index(max(logprobs))]
+
+
+def _parameters(adapter: str | None) -> dict[str, Any]:
+    return {} if adapter is None else {"adapter_id": adapter, "adapter_source": "local"}
+
+
+def _ask(port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
     connection = HTTPConnection("127.0.0.1", port, timeout=600)
-    body = json.dumps({"inputs": prompt, "parameters": parameters})
-    connection.request("POST", "/generate", body, {"content-type": "application/json"})
+    connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
     response = connection.getresponse()
     data = response.read()
     if response.status != 200:
         raise SystemExit(f"The server answered {response.status}: {data[:300]!r}")
-    text: str = json.loads(data)["generated_text"]
-    return text
+    answer: dict[str, Any] = json.loads(data)
+    return answer
 
 
 def scores(task: Task, answers: list[str], rows: list[Row]) -> list[float]:

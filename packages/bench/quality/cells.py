@@ -11,7 +11,8 @@ from tasks import Task
 
 
 class Cells:
-    """The file: {"tasks": {task: {subject: {"training": {…}, "scores": [one a test row]}}}, "group": {…}}."""
+    """The file: {"tasks": {task: {subject: {"training": {…}, "scores": [one a test row], "forced": [the same]}}},
+    "group": {…}}."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,13 +28,22 @@ class Cells:
         found: list[float] | None = self._cell(task, subject).get("scores")
         return found
 
+    def forced(self, task: str, subject: str) -> list[float] | None:
+        found: list[float] | None = self._cell(task, subject).get("forced")
+        return found
+
+    def is_scored(self, task: Task, subject: str) -> bool:
+        chosen = task.metric != "accuracy" or self.forced(task.name, subject) is not None
+        return chosen and self.scores(task.name, subject) is not None
+
     def trained(self, task: str, subject: str, training: dict[str, Any]) -> None:
         """A new training: scores of an earlier one are not its own."""
         self._all["tasks"].setdefault(task, {})[subject] = {"training": training}
         self._write()
 
-    def scored(self, task: str, subject: str, scores: list[float]) -> None:
-        self._all["tasks"].setdefault(task, {}).setdefault(subject, {})["scores"] = scores
+    def scored(self, task: str, subject: str, scores: list[float], forced: list[float] | None) -> None:
+        cell = self._all["tasks"].setdefault(task, {}).setdefault(subject, {})
+        cell |= {"scores": scores} if forced is None else {"scores": scores, "forced": forced}
         self._write()
 
     def about(self) -> dict[str, Any]:
@@ -77,5 +87,5 @@ def is_missing(cells: Cells, work: Path, task: Task, subject: str, kept: tuple[s
     """Whether a cell has to be trained (again): `kept` are subjects whose adapters are needed beside their scores."""
     if cells.training(task.name, subject) is None:
         return True
-    needed = subject in kept or cells.scores(task.name, subject) is None
+    needed = subject in kept or not cells.is_scored(task, subject)
     return needed and not (work / task.name / subject / "adapter_config.json").exists()

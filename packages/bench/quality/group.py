@@ -17,7 +17,7 @@ from evaluation import evaluate
 from lora_py.base_model import open_base
 from lora_py.peft_files import Weights, read_adapter
 from machine import describe
-from tasks import TASKS, Task, test_rows
+from tasks import TASKS, Task, labels, test_rows
 from torch import Tensor
 from trainer.job import Job
 from trainer.lora import new_lora
@@ -96,9 +96,10 @@ def run(base: Path, work: Path, data: Path, cells: Cells) -> None:
     train(base, work, cells)
     with server(base, work, threads=1) as port:
         for task in TASKS:
-            if cells.scores(task.name, GROUPED) is None:
+            if not cells.is_scored(task, GROUPED):
                 rows = test_rows(data, task)
-                cells.scored(task.name, GROUPED, evaluate(base, port, work, task, rows, [GROUPED])[GROUPED])
+                found = evaluate(base, port, work, task, rows, labels(data, task), [GROUPED])[GROUPED]
+                cells.scored(task.name, GROUPED, found.free, found.forced)
     new, later = gradients(base, work, trained=False), gradients(base, work, trained=True)
     cells.grouped(
         {

@@ -24,7 +24,7 @@ from lora_py.base_model import ensure_default
 from machine import describe
 from peers import peer_environment
 from report import group_table, table, write_readme
-from tasks import TASKS, Row, Task, test_rows, train_rows
+from tasks import TASKS, Row, Task, labels, test_rows, train_rows
 from training import order, train_own, train_sft, write_rows
 
 HERE = Path(__file__).parent
@@ -60,11 +60,12 @@ def run(
                 for subject in SUBJECTS[1:]:
                     if (task.name, subject) in started:
                         cells.trained(task.name, subject, started[task.name, subject].result())
-                missing = [subject for subject in SUBJECTS if cells.scores(task.name, subject) is None]
+                missing = [subject for subject in SUBJECTS if not cells.is_scored(task, subject)]
                 if missing:
                     rows = test_rows(data, task)
-                    for subject, found in evaluate(base, port, work, task, rows, missing).items():
-                        cells.scored(task.name, subject, found)
+                    found = evaluate(base, port, work, task, rows, labels(data, task), missing)
+                    for subject, scores in found.items():
+                        cells.scored(task.name, subject, scores.free, scores.forced)
                 print(table(cells, [task], SEEDS), flush=True)
         finally:
             lanes.shutdown(cancel_futures=True)
@@ -97,7 +98,7 @@ def main() -> None:
     cells.taken(describe(ROOT, 1), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     kept = (group.ALONE,) if arguments.group else ()
     run(base, arguments.work, arguments.data, tasks, cells, arguments.lanes, kept)
-    print(table(cells, tasks, SEEDS))
+    print(table(cells, tasks, SEEDS), table(cells, tasks, SEEDS, forced=True), sep="\n\n")
     if arguments.group:
         group.run(base, arguments.work, arguments.data, cells)
         print(group_table(cells))

@@ -105,6 +105,15 @@ def test_rows(data: Path, task: Task) -> list[Row]:
     return _sample(data / task.name / "test.jsonl", task, task.test_rows)
 
 
+def labels(data: Path, task: Task) -> list[str] | None:
+    """What can be answered, where that is a closed list."""
+    if task.metric != "accuracy":
+        return None
+    files = (data / task.name / name for name in ("train.jsonl", "test.jsonl"))
+    rows = (json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines())
+    return sorted({row[task.target].strip() for row in rows})
+
+
 def _sample(path: Path, task: Task, count: int) -> list[Row]:
     """The same rows in every run. Files are ordered (rows of one table stand together), so they are not read from the
     top."""
