@@ -1,5 +1,6 @@
 """The differentiable pieces of a step over a frozen base. Each has its gradient written out: no gradient of a base
-weight is ever formed, and little is kept for the way back."""
+weight is ever formed, and little is kept for the way back. On the CPU the elementwise ones are native kernels where
+there are any: a dozen of torch's small operations take longer than what they compute."""
 
 from __future__ import annotations
 
@@ -9,10 +10,16 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from trainer import native
+
 
 class RmsNorm(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        if native.fits(x, weight):
+            out, rstd = native.rms_norm(x, weight, eps)
+            ctx.save_for_backward(x, weight, rstd)
+            return out
         wide = x.float()
         rstd = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(eps))
         ctx.save_for_backward(x, weight, rstd)
@@ -23,6 +30,8 @@ class RmsNorm(Function):
         if not ctx.needs_input_grad[0]:
             return None, None, None
         x, weight, rstd = ctx.saved_tensors
+        if native.fits(dy, x, weight):
+            return native.rms_norm_back(dy, x, weight, rstd), None, None
         normal = x.float().mul(rstd)
         dn = (dy * weight).float()
         mean = (dn * normal).mean(-1, keepdim=True)
@@ -37,12 +46,16 @@ class Rotary(Function):
     def forward(ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
         ctx.save_for_backward(cos, sin)
         ctx.sizes = sizes
+        if native.fits(heads, cos, sin):
+            return native.rotary(heads, cos, sin, sizes[0], sizes[1])
         q, k, v = heads.split_with_sizes(sizes, 1)
         return _rotate(q, cos, sin, torch.empty_like(q)), _rotate(k, cos, sin, torch.empty_like(k)), v.contiguous()
 
     @staticmethod
     def backward(ctx: Any, dq: Tensor, dk: Tensor, dv: Tensor) -> tuple[Tensor, None, None, None]:
         cos, sin = ctx.saved_tensors
+        if native.fits(dq, dk, dv, cos, sin):
+            return native.rotary_back(dq, dk, dv, cos, sin), None, None, None
         out = dq.new_empty(dq.shape[0], sum(ctx.sizes), dq.shape[2])
         q, k, v = out.split_with_sizes(ctx.sizes, 1)
         _rotate(dq, cos, -sin, q)
@@ -89,12 +102,16 @@ class SwiGlu(Function):
     @staticmethod
     def forward(ctx: Any, both: Tensor) -> Tensor:
         ctx.save_for_backward(both)
+        if native.fits(both):
+            return native.swiglu(both)
         gate, up = both.chunk(2, -1)
         return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         (both,) = ctx.saved_tensors
+        if native.fits(dy, both):
+            return native.swiglu_back(dy, both)
         gate, up = both.chunk(2, -1)
         out = torch.empty_like(both)
         dgate, dup = out.chunk(2, -1)

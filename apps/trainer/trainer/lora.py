@@ -4,7 +4,7 @@ clipping and the optimizer are single vector operations."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from lora_py.peft_files import Weights, module_shapes, scaling_of
 from torch import Tensor
 
 from trainer.dora import Dora, length
+from trainer.native import Adapters
 from trainer.spec import AdapterSpec
 
 INIT_STREAM = 0x1A17  # keeps the seeds of different uses of one job apart
@@ -29,11 +30,21 @@ class Lora:
     dropout: float
     doras: Mapping[str, Dora] = field(default_factory=dict)  # of every module, or of none
     origin: str | None = None  # SHA-256 of the adapter that it goes on from
+    native: dict[tuple[str, ...], Adapters | None] = field(default_factory=dict)  # by the modules of a fused linear
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The base's own names of the linears that it touches."""
         return tuple(sorted({name.rsplit(".", 1)[1] for name in self.pairs}))
+
+    def adapters(self, names: tuple[str, ...], begins: Sequence[int]) -> Adapters | None:
+        """The native form of these modules, whose outputs begin at those columns of one fused linear; None: it has to
+        go through torch."""
+        if names not in self.native:
+            pairs = [self.pairs[name] for name in names]
+            fits = not self.doras and Adapters.fit(pairs)
+            self.native[names] = Adapters(pairs, begins, self.scaling) if fits else None
+        return self.native[names]
 
     def snapshot(self) -> Tensor:
         return self.flat.detach().clone()

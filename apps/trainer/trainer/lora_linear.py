@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from trainer.frozen import Frozen
+from trainer.native import Adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class LoraRows:
     end: int
     parts: tuple[LoraPart, ...]
     keep: Tensor | None  # [rows, in], already divided by the keep probability
+    native: Adapters | None = None  # adds to the gradients of A and B itself
 
     @property
     def dora(self) -> bool:
@@ -79,6 +81,9 @@ class LoraLinear(Function):
         hidden: list[Tensor] = []
         sums: list[Tensor] = []
         for job, own in _each(jobs, adapters):
+            if job.native is not None:
+                hidden.append(job.native.add(job.of(x).contiguous(), y[job.begin : job.end]))
+                continue
             h = job.of(x) @ own.stacked(x.dtype).t()
             if job.dora:
                 base = None if job.keep is None else product(job.of(x), dense.t())
@@ -97,10 +102,15 @@ class LoraLinear(Function):
         hidden, rest = rest[: len(jobs)], rest[len(jobs) :]
         count = sum(len(job.parts) for job in jobs if job.dora)
         sums, each = rest[:count], _each(jobs, rest[count:])
-        grads: list[Tensor] = []
-        inner: list[Tensor] = []  # each job's gradient of h
+        grads: list[Tensor | None] = []
+        inner: list[Tensor | None] = []  # each job's gradient of h, but for those that go through the kernels
         scaled: list[Tensor | None] = []  # what DoRA adds to the gradient of the base's outputs
         for (job, own), h in zip(each, hidden, strict=True):
+            if job.native is not None:
+                grads += [None] * job.tensors
+                inner.append(None)
+                scaled.append(None)
+                continue
             if job.dora:
                 mine, sums = sums[: len(job.parts)], sums[len(job.parts) :]
                 dh, db, dmagnitude, dbase = _dora_back(dy, job, own, h, mine)
@@ -112,7 +122,21 @@ class LoraLinear(Function):
             inner.append(dh)
             scaled.append(dbase)
         dx = _input_grad(ctx.weight.dense(), x, dy, each, inner, scaled) if ctx.needs_input_grad[0] else None
+        for (job, _), h in zip(each, hidden, strict=True):
+            if job.native is not None:
+                _native_back(job, job.native, x, dy, h, dx)
         return (dx, None, None, None, *grads)
+
+
+def _native_back(job: LoraRows, native: Adapters, x: Tensor, dy: Tensor, h: Tensor, dx: Tensor | None) -> None:
+    rows, own = job.of(x).contiguous(), dy[job.begin : job.end].contiguous()
+    into = None if dx is None else dx[job.begin : job.end]
+    if into is None or job.keep is None:
+        native.back(own, rows, h, into)
+    else:
+        dropped = torch.zeros_like(into)
+        native.back(own, rows, h, dropped)
+        into.addcmul_(dropped, job.keep)
 
 
 def _add_lora(y: Tensor, job: LoraRows, own: Own, h: Tensor) -> None:
@@ -171,7 +195,7 @@ def _input_grad(
     x: Tensor,
     dy: Tensor,
     each: list[tuple[LoraRows, Own]],
-    inner: list[Tensor],
+    inner: list[Tensor | None],
     scaled: list[Tensor | None],
 ) -> Tensor:
     if any(dbase is not None and job.keep is None for (job, _), dbase in zip(each, scaled, strict=True)):
@@ -181,6 +205,8 @@ def _input_grad(
                 dy[job.begin : job.end] += dbase
     dx = product(dy, dense)
     for (job, own), dh, dbase in zip(each, inner, scaled, strict=True):
+        if dh is None:
+            continue
         rows, a = dx[job.begin : job.end], own.stacked(x.dtype)
         if job.keep is None:
             rows.addmm_(dh, a)

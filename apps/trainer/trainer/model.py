@@ -232,10 +232,8 @@ def adapted(x: Tensor, linear: Linear, layer: int, spans: Sequence[tuple[int, in
     dense = linear.weight.dense() if any(job.lora.doras for job in jobs) else None
     for (begin, end), job in zip(spans, jobs, strict=True):
         parts = []
-        for module, (first, stop) in linear.columns.items():
-            name = f"layers.{layer}.{module}"
-            if name not in job.lora.pairs:
-                continue
+        targeted = {name: at for m, at in linear.columns.items() if (name := f"layers.{layer}.{m}") in job.lora.pairs}
+        for name, (first, stop) in targeted.items():
             (a, b), dora, norm = job.lora.pairs[name], job.lora.doras.get(name), None
             tensors += (a, b)
             if dora is not None and dense is not None:
@@ -244,6 +242,7 @@ def adapted(x: Tensor, linear: Linear, layer: int, spans: Sequence[tuple[int, in
             parts.append(LoraPart(first, stop, job.lora.scaling, norm))
         if parts:
             keep = None if job.masks is None else job.masks.next(end - begin, x.shape[1])
-            rows.append(LoraRows(begin, end, tuple(parts), keep))
+            native = job.lora.adapters(tuple(targeted), [part.begin for part in parts])
+            rows.append(LoraRows(begin, end, tuple(parts), keep, native if x.dtype == torch.float32 else None))
     y: Tensor = LoraLinear.apply(x, linear.weight, linear.bias, tuple(rows), *tensors)  # type: ignore[no-untyped-call]
     return y

@@ -1,4 +1,5 @@
 #include "model.h"
+#include "training.h"
 
 #include <numeric>
 
@@ -405,5 +406,59 @@ int grove_lora_pack(int count, const float* const* a, const float* const* b, con
     if (!grove::byte_pack(a[i], b[i], ranks[i], ins[i], outs[i], scalings[i], block + starts[2 * i], block + starts[2 * i + 1]))
       return i;
   return -1;
+}
+
+void grove_rms_norm(const float* x, const float* weight, float eps, float* out, float* rstd, int rows, int width, int threads) {
+  grove::each_row_of(rows, width, threads, [&](size_t r) { grove::rms_norm(x + r * width, weight, eps, out + r * width, rstd + r, width); });
+}
+
+void grove_rms_norm_back(const float* dy, const float* x, const float* weight, const float* rstd, float* dx, int rows, int width,
+                         int threads) {
+  grove::each_row_of(rows, width, threads, [&](size_t r) {
+    grove::rms_norm_back(dy + r * width, x + r * width, weight, rstd[r], dx + r * width, width);
+  });
+}
+
+void grove_swiglu(const float* both, float* out, int rows, int width, int threads) {
+  grove::each_row_of(rows, 2 * width, threads, [&](size_t r) { grove::swiglu(both + 2 * r * width, out + r * width, width); });
+}
+
+void grove_swiglu_back(const float* dy, const float* both, float* out, int rows, int width, int threads) {
+  grove::each_row_of(rows, 2 * width, threads,
+                     [&](size_t r) { grove::swiglu_back(dy + r * width, both + 2 * r * width, out + 2 * r * width, width); });
+}
+
+// heads: [rows, q + 2 * kv, 2 * half] -> q: [rows, q, …], k and v: [rows, kv, …], q and k turned.
+void grove_rotary(const float* heads, const float* cos, const float* sin, float* q, float* k, float* v, int rows, int q_heads,
+                  int kv_heads, int half, int threads) {
+  const int all = q_heads + 2 * kv_heads, size = 2 * half;
+  grove::each_row_of(rows, all * size, threads, [&](size_t r) {
+    const float* x = heads + r * all * size;
+    for (int h = 0; h < q_heads; h++) grove::rotate(x + h * size, cos + r * half, sin + r * half, 1, q + (r * q_heads + h) * size, half);
+    x += q_heads * size;
+    for (int h = 0; h < kv_heads; h++) grove::rotate(x + h * size, cos + r * half, sin + r * half, 1, k + (r * kv_heads + h) * size, half);
+    std::memcpy(v + r * kv_heads * size, x + kv_heads * size, sizeof(float) * kv_heads * size);
+  });
+}
+
+void grove_rotary_back(const float* dq, const float* dk, const float* dv, const float* cos, const float* sin, float* heads, int rows,
+                       int q_heads, int kv_heads, int half, int threads) {
+  const int all = q_heads + 2 * kv_heads, size = 2 * half;
+  grove::each_row_of(rows, all * size, threads, [&](size_t r) {
+    float* x = heads + r * all * size;
+    for (int h = 0; h < q_heads; h++) grove::rotate(dq + (r * q_heads + h) * size, cos + r * half, sin + r * half, -1, x + h * size, half);
+    x += q_heads * size;
+    for (int h = 0; h < kv_heads; h++) grove::rotate(dk + (r * kv_heads + h) * size, cos + r * half, sin + r * half, -1, x + h * size, half);
+    std::memcpy(x + kv_heads * size, dv + r * kv_heads * size, sizeof(float) * kv_heads * size);
+  });
+}
+
+void grove_lora_forward(const grove::LoraParts* parts, const float* x, int rows, float* y, int stride, float* h, int threads) {
+  grove::lora_forward(*parts, x, rows, y, stride, h, threads);
+}
+
+void grove_lora_backward(const grove::LoraParts* parts, const float* dy, int stride, const float* x, const float* h, int rows, float* dx,
+                         int threads) {
+  grove::lora_backward(*parts, dy, stride, x, h, rows, dx, threads);
 }
 }

@@ -109,9 +109,10 @@ inline float max16(f32x16 v) {
 
 // e^x for x <= 88, by range reduction and a polynomial (Cephes); below -87 it is 0.
 inline f32x16 exp16(f32x16 x) {
-  const f32x16 low = set16(-87.0f);
-  const i32x16 keep = x > low;
+  const f32x16 low = set16(-87.0f), high = set16(88.0f);
+  const i32x16 keep = x > low, fits = x < high;
   x = (f32x16)(((i32x16)x & keep) | ((i32x16)low & ~keep));
+  x = (f32x16)(((i32x16)x & fits) | ((i32x16)high & ~fits));
   const f32x16 big = set16(12582912.0f);  // adding it rounds to a whole number
   const f32x16 n = (x * 1.44269504088896341f + big) - big;
   x = x - n * 0.693359375f + n * 2.12194440e-4f;
