@@ -176,6 +176,11 @@ class Job:
     def checkpoint_due(self) -> bool:
         return self.step % self._checkpoint_every == 0
 
+    @property
+    def checkpoints(self) -> int:
+        """Of a run to its last step, after which the adapter itself is written."""
+        return (self.total_steps - 1) // self._checkpoint_every
+
     def save_state(self) -> None:
         """What a later attempt goes on from."""
         tensors = {"adapter": self.lora.flat, **optimizer_state(self._optimizer, self._parameter)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import resource
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -16,7 +18,12 @@ from trainer.batches import epoch_order, micro_batches
 from trainer.job import Job
 from trainer.memory import adapter_bytes
 from trainer.packing import Example, packed_tokens
+from trainer.save import publish
 from trainer.step import MICRO_TOKENS, evaluate, gradient_step
+
+# Which steps are tried, as places in their order by size: symmetric, so that small and large ones weigh alike.
+TRIED = ((0.5, 0.1, 0.9), (0.3, 0.7), (0.2, 0.8), (0.4, 0.6))
+TRIED_SECONDS = 4.0  # after which no more are begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +77,54 @@ def planned_steps(job: Job) -> list[list[Example]]:
 def _seconds(
     model: Base, job: Job, steps: list[list[Example]], device: torch.device, check: Callable[[], None]
 ) -> float:
-    """Seconds for a token that passes through the base, from a few steps of different size, times all such tokens."""
+    """Seconds for a token that passes through the base, from steps of small to large size, times all such tokens; and
+    what the first step of a process takes beyond that."""
     job.emit = lambda _: None
-
-    def each(tried: list[list[Example]]) -> float:
-        start = time.monotonic()
-        for rows in tried:
-            job.update(gradient_step(model, {job: rows}, device, check)[job], rows)
-        return (time.monotonic() - start) / sum(map(_passed, tried))
-
     by_size = sorted(steps, key=_passed)
-    tried = [by_size[-1], by_size[len(by_size) // 2], by_size[len(by_size) // 4]]
-    each(by_size[:1])  # the first step also sets things up
-    new = each(tried)
-    known = each(tried) if job.spec.training.method == "dpo" else new  # whose reference is taken once a row
-    first = math.ceil(len(job.train.examples) / job.spec.training.batch_size)  # steps of the first epoch
-    seconds = new * sum(map(_passed, steps[:first])) + known * sum(map(_passed, steps[first:]))
+
+    def taken(rows: list[Example]) -> float:
+        start = time.monotonic()
+        job.update(gradient_step(model, {job: rows}, device, check)[job], rows)
+        return time.monotonic() - start
+
+    first = taken(by_size[-1])
+    tried: list[list[Example]] = []
+    spent = 0.0
+    for places in TRIED:
+        if spent >= TRIED_SECONDS:
+            break
+        rows = [by_size[int(place * len(by_size))] for place in places]
+        spent += sum(map(taken, rows))
+        tried += rows
+    new = spent / sum(map(_passed, tried))
+    # a pair's reference is taken once, in the first epoch
+    known = sum(map(taken, tried)) / sum(map(_passed, tried)) if job.spec.training.method == "dpo" else new
+    epoch = math.ceil(len(job.train.examples) / job.spec.training.batch_size)
+    seconds = new * sum(map(_passed, steps[:epoch])) + known * sum(map(_passed, steps[epoch:]))
+    seconds += max(0.0, first - new * _passed(by_size[-1]))
     if job.validation_rows:
         start = time.monotonic()
         evaluate(model, job, device, check)
         seconds += (time.monotonic() - start) * job.evaluations
+    seconds += _checkpoint_seconds(job)
     budget = job.spec.training.max_seconds
     return seconds if budget is None else min(seconds, budget)
+
+
+def _checkpoint_seconds(job: Job) -> float:
+    """Two are written to a folder that goes away again: the first of a process also hashes the base."""
+    if job.checkpoints == 0:
+        return 0.0
+    parent = job.spec.checkpoint_dir.parent
+    taken = []
+    with tempfile.TemporaryDirectory(dir=parent if parent.is_dir() else None) as folder:
+        job.spec = replace(job.spec, checkpoint_dir=Path(folder))
+        for _ in range(2):
+            start = time.monotonic()
+            job.save_state()
+            publish(job)
+            taken.append(time.monotonic() - start)
+    return taken[0] + taken[1] * (job.checkpoints - 1)
 
 
 def _passed(rows: list[Example]) -> int:
