@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from trainer_support import ENVIRONMENT, MakeSpec, sums, write_rows
 
+from trainer.session import Session
+from trainer.spec import parse_spec
+
 
 def call(command: str, spec: dict[str, Any], tmp_path: Path) -> tuple[int, list[dict[str, Any]]]:
     (tmp_path / "spec.json").write_text(json.dumps(spec))
@@ -40,6 +43,15 @@ def test_a_quote_leaves_nothing_behind(make_spec: MakeSpec, tmp_path: Path) -> N
     status, lines = call("quote", spec, tmp_path)
     assert status == 0 and lines[0]["quote"]["seconds"] <= 1
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("every", [1, 3, 4, 100])
+def test_as_many_checkpoints_are_counted_as_the_run_writes(make_spec: MakeSpec, tmp_path: Path, every: int) -> None:
+    spec = make_spec(epochs=2, batch_size=8, checkpoint_every_steps=every)
+    session = Session(lambda _: lambda _event: None, lambda: None, "fp32")
+    job = session.ready(parse_spec(spec), lambda _: None)[1]
+    events = call("run", spec, tmp_path)[1]
+    assert job.checkpoints == sum(event["event"] == "checkpoint" for event in events)
 
 
 def test_what_cannot_run_has_no_quote_but_its_reason(make_spec: MakeSpec, tmp_path: Path) -> None:
