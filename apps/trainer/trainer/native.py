@@ -9,6 +9,7 @@ import functools
 from collections.abc import Sequence
 
 import torch
+from lora_py.byte_lora import MAX_RANK
 from lora_py.kernels import load_library
 from torch import Tensor
 
@@ -24,7 +25,6 @@ _SIGNATURES = {
     "grove_lora_forward": (_ADDRESS, _ADDRESS, _INT, _ADDRESS, _INT, _ADDRESS, _INT),
     "grove_lora_backward": (_ADDRESS, _ADDRESS, _INT, _ADDRESS, _ADDRESS, _INT, _ADDRESS, _INT),
 }
-MOST_RANK = 256
 
 
 class _Parts(ctypes.Structure):
@@ -46,11 +46,6 @@ def _library() -> ctypes.CDLL | None:
         function = getattr(library, name)
         function.argtypes, function.restype = types, None
     return library
-
-
-def kernels() -> str:
-    """What a run's manifest says of them."""
-    return "torch" if _library() is None else "native"
 
 
 def fits(*tensors: Tensor) -> bool:
@@ -128,7 +123,7 @@ class Adapters:
         tensors = [x for pair in pairs for x in pair]
         ranks = {a.shape[0] for a, _ in pairs}
         ready = all(x.grad is not None and x.is_contiguous() for x in tensors)
-        return len(ranks) == 1 and max(ranks) <= MOST_RANK and ready and fits(*tensors)
+        return len(ranks) == 1 and max(ranks) <= MAX_RANK and ready and fits(*tensors)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """x: [rows, in]; adds to y [rows, out] in place -> what B is applied to, [rows, width]. Both contiguous."""

@@ -14,7 +14,7 @@ from lora_py.peft_files import CONFIG_FILE, GROVE_FILE, WEIGHTS_FILE, AdapterSet
 from trainer.base_hash import base_sha256
 from trainer.events import Checkpoint, Finished, StoppedBy
 from trainer.job import Job
-from trainer.native import kernels
+from trainer.native import fits
 from trainer.start_adapter import read_values, take_values
 
 PUBLISHED = 20  # checkpoints whose adapter folder is kept
@@ -143,7 +143,8 @@ def versions() -> dict[str, str]:
 
 
 def hardware(job: Job) -> dict[str, str]:
-    return {"device": job.device, "machine": platform.machine(), "kernels": kernels()}
+    kernels = "native" if fits(job.lora.flat) else "torch"
+    return {"device": job.device, "machine": platform.machine(), "kernels": kernels}
 
 
 def _card(job: Job, stopped_by: str) -> str:

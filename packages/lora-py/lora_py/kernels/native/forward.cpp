@@ -119,14 +119,8 @@ void Model::look_ahead(int thread, int pieces, int layer, int first, int modules
 }
 
 void Model::norm_row(const float* x, const float* weight, float* out) const {
-  const int width = int(s_.hidden);
-  f32x16 sum{};
-  float rest = 0;
-  int i = 0;
-  for (; i + 16 <= width; i += 16) sum += load16(x + i) * load16(x + i);
-  for (; i < width; i++) rest += x[i] * x[i];
-  const float scale = 1.0f / std::sqrt((sum16(sum) + rest) / width + eps_);
-  for (i = 0; i < width; i++) out[i] = x[i] * scale * weight[i];
+  float rstd;
+  rms_norm(x, weight, eps_, out, &rstd, int(s_.hidden));
 }
 
 // What the next linear wants to read of this row of its input.
@@ -328,12 +322,7 @@ void Model::forward(const Step& step) {
     linear(layer->gate_up, norm_.get(), step, index, kGate, 2);
     each_row(index, kGate, 2, apart(2 * inner), [&](int t) {
       float *y = &y_[t * apart(2 * inner)], *out = &wide_[size_t(t) * inner];
-      int i = 0;
-      for (; i + 16 <= inner; i += 16) {
-        const f32x16 gate = load16(y + i);
-        store16(out + i, gate / (exp16(-gate) + 1.0f) * load16(y + inner + i));
-      }
-      for (; i < inner; i++) out[i] = y[i] / (1.0f + std::exp(-y[i])) * y[inner + i];
+      swiglu(y, out, inner);
       prepare(layer->down, wide_.get(), t);
     });
     linear(layer->down, wide_.get(), step, index, kDown, 1);
@@ -431,25 +420,24 @@ void grove_swiglu_back(const float* dy, const float* both, float* out, int rows,
 // heads: [rows, q + 2 * kv, 2 * half] -> q: [rows, q, …], k and v: [rows, kv, …], q and k turned.
 void grove_rotary(const float* heads, const float* cos, const float* sin, float* q, float* k, float* v, int rows, int q_heads,
                   int kv_heads, int half, int threads) {
-  const int all = q_heads + 2 * kv_heads, size = 2 * half;
-  grove::each_row_of(rows, all * size, threads, [&](size_t r) {
-    const float* x = heads + r * all * size;
-    for (int h = 0; h < q_heads; h++) grove::rotate(x + h * size, cos + r * half, sin + r * half, 1, q + (r * q_heads + h) * size, half);
-    x += q_heads * size;
-    for (int h = 0; h < kv_heads; h++) grove::rotate(x + h * size, cos + r * half, sin + r * half, 1, k + (r * kv_heads + h) * size, half);
-    std::memcpy(v + r * kv_heads * size, x + kv_heads * size, sizeof(float) * kv_heads * size);
+  const size_t of_q = size_t(q_heads) * 2 * half, of_kv = size_t(kv_heads) * 2 * half, all = of_q + 2 * of_kv;
+  grove::each_row_of(rows, int(all), threads, [&](size_t r) {
+    const float *x = heads + r * all, *c = cos + r * half, *s = sin + r * half;
+    grove::rotate(x, c, s, 1, q + r * of_q, q_heads, half);
+    grove::rotate(x + of_q, c, s, 1, k + r * of_kv, kv_heads, half);
+    std::memcpy(v + r * of_kv, x + of_q + of_kv, sizeof(float) * of_kv);
   });
 }
 
 void grove_rotary_back(const float* dq, const float* dk, const float* dv, const float* cos, const float* sin, float* heads, int rows,
                        int q_heads, int kv_heads, int half, int threads) {
-  const int all = q_heads + 2 * kv_heads, size = 2 * half;
-  grove::each_row_of(rows, all * size, threads, [&](size_t r) {
-    float* x = heads + r * all * size;
-    for (int h = 0; h < q_heads; h++) grove::rotate(dq + (r * q_heads + h) * size, cos + r * half, sin + r * half, -1, x + h * size, half);
-    x += q_heads * size;
-    for (int h = 0; h < kv_heads; h++) grove::rotate(dk + (r * kv_heads + h) * size, cos + r * half, sin + r * half, -1, x + h * size, half);
-    std::memcpy(x + kv_heads * size, dv + r * kv_heads * size, sizeof(float) * kv_heads * size);
+  const size_t of_q = size_t(q_heads) * 2 * half, of_kv = size_t(kv_heads) * 2 * half, all = of_q + 2 * of_kv;
+  grove::each_row_of(rows, int(all), threads, [&](size_t r) {
+    const float *c = cos + r * half, *s = sin + r * half;
+    float* x = heads + r * all;
+    grove::rotate(dq + r * of_q, c, s, -1, x, q_heads, half);
+    grove::rotate(dk + r * of_kv, c, s, -1, x + of_q, kv_heads, half);
+    std::memcpy(x + of_q + of_kv, dv + r * of_kv, sizeof(float) * of_kv);
   });
 }
 

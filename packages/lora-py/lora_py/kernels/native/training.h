@@ -2,16 +2,17 @@
 // one fused linear. Everything is float32. A row's result depends on that row alone, and a sum over rows is taken in
 // their order, so neither the number of threads nor the rows of other jobs change a bit of it.
 #pragma once
+#include "lora.h"
 #include "pool.h"
-#include "simd.h"
+#include "rows.h"
 
 #include <type_traits>
 
 namespace grove {
 
-constexpr int kMaxTrainedRank = 256;
 constexpr int kRowsApart = 1 << 16;  // numbers for which a second thread is worth waking
 
+// As many as the first call asks for: a process does not change its mind, and no result depends on it.
 inline Pool& training_pool(int threads) {
   static Pool pool(threads);
   return pool;
@@ -26,20 +27,6 @@ void each_row_of(int rows, int width, int threads, F&& f) {
   });
 }
 
-inline f32x16 sigmoid16(f32x16 x) { return 1.0f / (exp16(-x) + 1.0f); }
-inline float sigmoid(float x) { return 1.0f / (std::exp(-x) + 1.0f); }
-
-// out = x * rstd * weight, with rstd = 1 / sqrt(mean(x^2) + eps) of each row.
-inline void rms_norm(const float* x, const float* weight, float eps, float* out, float* rstd, int width) {
-  f32x16 sum{};
-  float rest = 0;
-  int i = 0;
-  for (; i + 16 <= width; i += 16) sum += load16(x + i) * load16(x + i);
-  for (; i < width; i++) rest += x[i] * x[i];
-  *rstd = 1.0f / std::sqrt((sum16(sum) + rest) / width + eps);
-  for (i = 0; i < width; i++) out[i] = x[i] * *rstd * weight[i];
-}
-
 inline void rms_norm_back(const float* dy, const float* x, const float* weight, float rstd, float* dx, int width) {
   f32x16 sum{};
   float rest = 0;
@@ -50,16 +37,8 @@ inline void rms_norm_back(const float* dy, const float* x, const float* weight, 
   for (i = 0; i < width; i++) dx[i] = (dy[i] * weight[i] - x[i] * along) * rstd;
 }
 
-// out = silu(gate) * up, from a row of `width` gates and as many ups.
-inline void swiglu(const float* both, float* out, int width) {
-  const float* up = both + width;
-  int i = 0;
-  for (; i + 16 <= width; i += 16) {
-    const f32x16 gate = load16(both + i);
-    store16(out + i, gate * sigmoid16(gate) * load16(up + i));
-  }
-  for (; i < width; i++) out[i] = both[i] * sigmoid(both[i]) * up[i];
-}
+inline f32x16 sigmoid16(f32x16 x) { return 1.0f / (exp16(-x) + 1.0f); }
+inline float sigmoid(float x) { return 1.0f / (std::exp(-x) + 1.0f); }
 
 inline void swiglu_back(const float* dy, const float* both, float* out, int width) {
   const float* up = both + width;
@@ -76,13 +55,14 @@ inline void swiglu_back(const float* dy, const float* both, float* out, int widt
   }
 }
 
-// Turns a head's two halves by the angles of its position; `sign` -1 turns them back.
-inline void rotate(const float* x, const float* cos, const float* sin, float sign, float* out, int half) {
-  for (int i = 0; i < half; i++) {
-    const float low = x[i], high = x[half + i], s = sign * sin[i];
-    out[i] = low * cos[i] - high * s;
-    out[half + i] = high * cos[i] + low * s;
-  }
+// Turns the two halves of each head by the angles of its position; `sign` -1 turns them back.
+inline void rotate(const float* x, const float* cos, const float* sin, float sign, float* out, int heads, int half) {
+  for (int h = 0; h < heads; h++, x += 2 * half, out += 2 * half)
+    for (int i = 0; i < half; i++) {
+      const float low = x[i], high = x[half + i], s = sign * sin[i];
+      out[i] = low * cos[i] - high * s;
+      out[half + i] = high * cos[i] + low * s;
+    }
 }
 
 // The adapters of one job on one fused linear: A [rank, in] and B [out, rank] of each module, whose outputs begin at
@@ -260,7 +240,7 @@ inline void lora_backward(const LoraParts& parts, const float* dy, int stride, c
   const int together = 8;
   pool.run((items + together - 1) / together, [&](int group) {
     for (int item = group * together; item < std::min(items, (group + 1) * together); item++) {
-      float sums[kMaxTrainedRank * 2 * kLane];
+      float sums[kMaxRank * 2 * kLane];
       if (item < of_x) {
         const int begin = item * span, width = std::min(span, parts.in - begin);
         for (int p = 0; p < parts.count; p++) {
