@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer import native
 from trainer.frozen import Whole
-from trainer.layers import RmsNorm, Rotary, SwiGlu
+from trainer.layers import HeadLoss, RmsNorm, Rotary, SwiGlu
 from trainer.lora_linear import LoraLinear, LoraPart, LoraRows
 
 pytestmark = pytest.mark.skipif(not native.fits(torch.zeros(1)), reason="there is no compiler here")
@@ -55,6 +55,51 @@ def test_the_rotation(monkeypatch: pytest.MonkeyPatch, rows: int, q_heads: int, 
     sizes = [q_heads, kv_heads, kv_heads]
     heads = random(rows, sum(sizes), dim)
     both_ways(monkeypatch, lambda x: Rotary.apply(x, angles.cos(), angles.sin(), sizes), heads)
+
+
+PRODUCTS = [torch.float32, *([torch.bfloat16] if native.multiplies(random(1, 32), random(32, 32).bfloat16()) else [])]
+
+
+@pytest.mark.parametrize("rows", [1, 11, 12, 16, 17, 32, 45, 300])
+@pytest.mark.parametrize(("out", "inputs"), [(32, 32), (960, 576), (64, 1056), (33, 7), (1, 300), (260, 37)])
+def test_products_with_a_frozen_weight_both_ways(rows: int, out: int, inputs: int) -> None:
+    x, dy = random(rows, inputs), random(rows, out, seed=1)
+    for dtype in PRODUCTS:
+        weight = random(out, inputs, seed=2).to(dtype)
+        if dtype == torch.bfloat16 and not native.multiplies(x, weight):
+            continue  # widths that are not whole tiles
+        wide = weight.double()
+        for found, left, right in (
+            (native.product(x, weight), x.to(dtype).double(), wide.t()),
+            (native.product_back(dy, weight), dy.to(dtype).double(), wide),
+        ):
+            assert bool(((found - left @ right).abs() <= 1e-6 * (left.abs() @ right.abs())).all())
+
+
+@pytest.mark.parametrize("dtype", PRODUCTS)
+@pytest.mark.parametrize(("begin", "end"), [(0, 1), (3, 9), (5, 40), (64, 100), (1, 100)])
+def test_a_rows_product_is_the_same_to_the_bit_whatever_stands_beside_it(
+    dtype: torch.dtype, begin: int, end: int
+) -> None:
+    weight = random(96, 576).to(dtype)
+    x, dy = random(100, 576), random(100, 96)
+    assert torch.equal(native.product(x[begin:end], weight), native.product(x, weight)[begin:end])
+    assert torch.equal(native.product_back(dy[begin:end], weight), native.product_back(dy, weight)[begin:end])
+
+
+def test_a_weight_that_the_kernels_cannot_take_goes_through_torch() -> None:
+    x = random(2, 48)
+    assert not native.multiplies(x, random(48, 8).t())  # not as it lies in memory
+    assert not native.multiplies(x, random(8, 48).half())
+    assert not native.multiplies(x, random(8, 48).bfloat16())  # no whole tile
+    assert not native.multiplies(x.double(), random(8, 48))
+
+
+@pytest.mark.parametrize(("rows", "vocabulary"), [(1, 260), (7, 49_152), (40, 37), (2, 5)])
+def test_the_head_and_its_loss(monkeypatch: pytest.MonkeyPatch, rows: int, vocabulary: int) -> None:
+    head, weights = random(vocabulary, 24, seed=1), random(rows, seed=2).abs()
+    targets = torch.arange(rows) * 7 % vocabulary
+    both_ways(monkeypatch, lambda x: (HeadLoss.apply(x, head, targets, weights, 16),), random(rows, 24))
 
 
 def pairs_of(rank: int, inputs: int, outs: list[int]) -> Pairs:

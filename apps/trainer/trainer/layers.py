@@ -128,6 +128,15 @@ class HeadLoss(Function):
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int) -> Tensor:
         losses = torch.empty(x.shape[0], dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        ctx.dx = dx
+        if native.multiplies(x, head) and native.fits(weights):
+            for begin in range(0, x.shape[0], chunk):
+                rows = slice(begin, begin + chunk)
+                logits = native.product(x[rows], head)
+                native.cross_entropy(logits, targets[rows], weights[rows], losses[rows], dx is not None)
+                if dx is not None:
+                    dx[rows] = native.product_back(logits, head)
+            return losses
         for begin in range(0, x.shape[0], chunk):
             rows = slice(begin, begin + chunk)
             logits = (x[rows] @ head.t()).float()
@@ -138,7 +147,6 @@ class HeadLoss(Function):
                 slope = logits.sub_(total).exp_()
                 slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
                 dx[rows] = (slope.mul_(weights[rows, None])).to(x.dtype) @ head
-        ctx.dx = dx
         return losses.mul_(weights)
 
     @staticmethod

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from trainer import native
 from trainer.frozen import Frozen
-from trainer.native import Adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LoraRows:
     end: int
     parts: tuple[LoraPart, ...]
     keep: Tensor | None  # [rows, in], already divided by the keep probability
-    native: Adapters | None = None  # adds to the gradients of A and B itself
+    native: native.Adapters | None = None  # adds to the gradients of A and B itself
 
     @property
     def dora(self) -> bool:
@@ -62,8 +62,15 @@ class Own:
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight in the weight's precision, given back in that of x."""
-    return x @ weight if x.dtype == weight.dtype else (x.to(weight.dtype) @ weight).to(x.dtype)
+    """x @ weight^T in the weight's precision, given back in that of x."""
+    return native.product(x, weight) if native.multiplies(x, weight) else (x.to(weight.dtype) @ weight.t()).to(x.dtype)
+
+
+def product_back(dy: Tensor, weight: Tensor) -> Tensor:
+    """dy @ weight in the weight's precision, given back in that of dy."""
+    if native.multiplies(dy, weight):
+        return native.product_back(dy, weight)
+    return (dy.to(weight.dtype) @ weight).to(dy.dtype)
 
 
 class LoraLinear(Function):
@@ -75,7 +82,7 @@ class LoraLinear(Function):
         ctx: Any, x: Tensor, weight: Frozen, bias: Tensor | None, jobs: tuple[LoraRows, ...], *adapters: Tensor
     ) -> Tensor:
         dense = weight.dense()
-        y = product(x, dense.t())
+        y = product(x, dense)
         if bias is not None:
             y += bias
         hidden: list[Tensor] = []
@@ -86,7 +93,7 @@ class LoraLinear(Function):
                 continue
             h = job.of(x) @ own.stacked(x.dtype).t()
             if job.dora:
-                base = None if job.keep is None else product(job.of(x), dense.t())
+                base = None if job.keep is None else product(job.of(x), dense)
                 sums += _add_dora(y, job, own, h, bias, base)
             else:
                 _add_lora(y, job, own, h)
@@ -128,14 +135,14 @@ class LoraLinear(Function):
         return (dx, None, None, None, *grads)
 
 
-def _native_back(job: LoraRows, native: Adapters, x: Tensor, dy: Tensor, h: Tensor, dx: Tensor | None) -> None:
+def _native_back(job: LoraRows, adapters: native.Adapters, x: Tensor, dy: Tensor, h: Tensor, dx: Tensor | None) -> None:
     rows, own = job.of(x).contiguous(), dy[job.begin : job.end].contiguous()
     into = None if dx is None else dx[job.begin : job.end]
     if into is None or job.keep is None:
-        native.back(own, rows, h, into)
+        adapters.back(own, rows, h, into)
     else:
         dropped = torch.zeros_like(into)
-        native.back(own, rows, h, dropped)
+        adapters.back(own, rows, h, dropped)
         into.addcmul_(dropped, job.keep)
 
 
@@ -203,7 +210,7 @@ def _input_grad(
         for (job, _), dbase in zip(each, scaled, strict=True):
             if dbase is not None and job.keep is None:
                 dy[job.begin : job.end] += dbase
-    dx = product(dy, dense)
+    dx = product_back(dy, dense)
     for (job, own), dh, dbase in zip(each, inner, scaled, strict=True):
         if dh is None:
             continue
@@ -212,7 +219,7 @@ def _input_grad(
             rows.addmm_(dh, a)
         else:
             dropped = dh @ a
-            rows.addcmul_(dropped if dbase is None else dropped.add_(product(dbase, dense)), job.keep)
+            rows.addcmul_(dropped if dbase is None else dropped.add_(product_back(dbase, dense)), job.keep)
     return dx
 
 

@@ -22,6 +22,10 @@ _SIGNATURES = {
     "grove_swiglu_back": (_ADDRESS, _ADDRESS, _ADDRESS, _INT, _INT, _INT),
     "grove_rotary": (_ADDRESS,) * 6 + (_INT,) * 5,
     "grove_rotary_back": (_ADDRESS,) * 6 + (_INT,) * 5,
+    "grove_product_fits": (_INT, _INT),
+    "grove_product": (_ADDRESS, _INT, _INT, _INT, _ADDRESS, _INT, _ADDRESS, _INT),
+    "grove_product_back": (_ADDRESS, _INT, _INT, _INT, _ADDRESS, _INT, _ADDRESS, _INT),
+    "grove_cross_entropy": (_ADDRESS, _ADDRESS, _ADDRESS, _INT, _ADDRESS, _INT, _INT, _INT),
     "grove_lora_forward": (_ADDRESS, _ADDRESS, _INT, _ADDRESS, _INT, _ADDRESS, _INT),
     "grove_lora_backward": (_ADDRESS, _ADDRESS, _INT, _ADDRESS, _ADDRESS, _INT, _ADDRESS, _INT),
 }
@@ -44,7 +48,7 @@ def _library() -> ctypes.CDLL | None:
     library = load_library()
     for name, types in _SIGNATURES.items() if library is not None else ():
         function = getattr(library, name)
-        function.argtypes, function.restype = types, None
+        function.argtypes, function.restype = types, _INT if name == "grove_product_fits" else None
     return library
 
 
@@ -101,6 +105,42 @@ def rotary_back(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor) ->
     heads = dq.new_empty(rows, q_heads + 2 * kv_heads, dim)
     _call("grove_rotary_back", dq, dk, dv, cos, sin, heads, rows, q_heads, kv_heads, dim // 2)
     return heads
+
+
+def multiplies(x: Tensor, weight: Tensor) -> bool:
+    """Whether `product` and `product_back` take these; bf16 weights where the processor has matrix tiles for them."""
+    if not fits(x) or weight.device.type != "cpu" or not weight.is_contiguous():
+        return False
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and _tiles(*weight.shape))
+
+
+@functools.cache
+def _tiles(out: int, inputs: int) -> bool:
+    library = _library()
+    return library is not None and bool(library.grove_product_fits(out, inputs))
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x: [rows, in], weight: [out, in] -> x @ weight^T. A row's result does not depend on the other rows."""
+    x, (out, inputs) = x.contiguous(), weight.shape
+    y = x.new_empty(x.shape[0], out)
+    _call("grove_product", weight, weight.dtype == torch.bfloat16, out, inputs, x, x.shape[0], y)
+    return y
+
+
+def product_back(dy: Tensor, weight: Tensor) -> Tensor:
+    """dy: [rows, out], weight: [out, in] -> dy @ weight. A row's result does not depend on the other rows."""
+    dy, (out, inputs) = dy.contiguous(), weight.shape
+    dx = dy.new_empty(dy.shape[0], inputs)
+    _call("grove_product_back", weight, weight.dtype == torch.bfloat16, out, inputs, dy, dy.shape[0], dx)
+    return dx
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, losses: Tensor, slope: bool) -> None:
+    """logits: [rows, vocabulary]; writes each row's loss times its weight, and with `slope` puts the slopes of those in
+    the place of the logits. All contiguous."""
+    rows, vocabulary = logits.shape
+    _call("grove_cross_entropy", logits, targets, weights, slope, losses, rows, vocabulary)
 
 
 class Adapters:

@@ -1,4 +1,5 @@
 #include "model.h"
+#include "products.h"
 #include "training.h"
 
 #include <numeric>
@@ -441,6 +442,14 @@ void grove_rotary_back(const float* dq, const float* dk, const float* dv, const 
   });
 }
 
+// Each row's loss times its weight; where asked, logits [rows, vocab] become the slopes of those.
+void grove_cross_entropy(float* logits, const int64_t* targets, const float* weights, int slope, float* losses, int rows, int vocab,
+                         int threads) {
+  grove::each_row_of(rows, vocab, threads, [&](size_t r) {
+    losses[r] = grove::cross_entropy(logits + r * vocab, vocab, targets[r], weights[r], slope);
+  });
+}
+
 void grove_lora_forward(const grove::LoraParts* parts, const float* x, int rows, float* y, int stride, float* h, int threads) {
   grove::lora_forward(*parts, x, rows, y, stride, h, threads);
 }
@@ -448,5 +457,32 @@ void grove_lora_forward(const grove::LoraParts* parts, const float* x, int rows,
 void grove_lora_backward(const grove::LoraParts* parts, const float* dy, int stride, const float* x, const float* h, int rows, float* dx,
                          int threads) {
   grove::lora_backward(*parts, dy, stride, x, h, rows, dx, threads);
+}
+
+// Whether bf16 weights [out, in] can go through `grove_product` and `grove_product_back`; float32 ones always can.
+int grove_product_fits(int out, int in) {
+#if GROVE_AMX
+  return grove::tiles_fit({nullptr, in, out});
+#else
+  return 0;
+#endif
+}
+
+// y [rows, out] = x [rows, in] W^T
+void grove_product(const void* w, int bf16, int out, int in, const float* x, int rows, float* y, int threads) {
+  grove::Pool& pool = grove::training_pool(threads);
+#if GROVE_AMX
+  if (bf16) return grove::product<grove::Way::kForward>({static_cast<const uint16_t*>(w), in, out}, x, rows, y, pool);
+#endif
+  grove::product<grove::Way::kForward>({static_cast<const float*>(w), in, out}, x, rows, y, pool);
+}
+
+// dx [rows, in] = dy [rows, out] W
+void grove_product_back(const void* w, int bf16, int out, int in, const float* dy, int rows, float* dx, int threads) {
+  grove::Pool& pool = grove::training_pool(threads);
+#if GROVE_AMX
+  if (bf16) return grove::product<grove::Way::kBack>({static_cast<const uint16_t*>(w), out, in}, dy, rows, dx, pool);
+#endif
+  grove::product<grove::Way::kBack>({static_cast<const float*>(w), out, in}, dy, rows, dx, pool);
 }
 }

@@ -21,6 +21,31 @@ inline f32x16 load16(const float* p) {
 inline void store16(float* p, f32x16 v) { std::memcpy(p, &v, sizeof v); }
 inline f32x16 set16(float x) { return f32x16{} + x; }
 
+// One register of floats, for loops that fill the registers with sums: a compiler without registers of 64 bytes would put
+// an array of f32x16 into memory.
+#if defined(__AVX512F__)
+constexpr int kWide = 16, kRegisters = 32;
+#elif defined(__AVX__)
+constexpr int kWide = 8, kRegisters = 16;
+#else
+constexpr int kWide = 4, kRegisters = 16;
+#endif
+typedef float Wide __attribute__((vector_size(kWide * 4)));
+
+inline Wide load_wide(const float* p) {
+  Wide v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store_wide(float* p, Wide v) { std::memcpy(p, &v, sizeof v); }
+inline float sum_wide(Wide v) {
+  float part[kWide];
+  store_wide(part, v);
+  for (int half = kWide / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) part[i] += part[i + half];
+  return part[0];
+}
+
 inline float half_to_float(half h) {
 #if defined(__F16C__)
   return _cvtsh_ss(h);

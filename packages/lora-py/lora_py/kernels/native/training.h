@@ -65,6 +65,42 @@ inline void rotate(const float* x, const float* cos, const float* sin, float sig
     }
 }
 
+// A row of logits: its loss against the target, and in its place, where asked, the slope of weight * loss.
+inline float cross_entropy(float* logits, int vocab, int64_t target, float weight, bool slope) {
+  constexpr int kTogether = 1024;  // numbers whose sum is taken by itself: a long sum loses digits
+  f32x16 largest = set16(-INFINITY);
+  float most = -INFINITY;
+  int i = 0;
+  for (; i + 16 <= vocab; i += 16) largest = larger16(largest, load16(logits + i));
+  for (; i < vocab; i++) most = std::max(most, logits[i]);
+  most = std::max(most, max16(largest));
+  const float at_target = logits[target];
+  f32x16 sum{};
+  float rest = 0;
+  for (i = 0; i + 16 <= vocab;) {
+    f32x16 part{};
+    for (const int end = i + kTogether; i < end && i + 16 <= vocab; i += 16) {
+      const f32x16 value = exp16(load16(logits + i) - most);
+      part += value;
+      if (slope) store16(logits + i, value);
+    }
+    sum += part;
+  }
+  for (; i < vocab; i++) {
+    const float value = std::exp(logits[i] - most);
+    rest += value;
+    if (slope) logits[i] = value;
+  }
+  const float total = sum16(sum) + rest;
+  if (slope) {
+    const float scale = weight / total;
+    for (i = 0; i + 16 <= vocab; i += 16) store16(logits + i, load16(logits + i) * scale);
+    for (; i < vocab; i++) logits[i] *= scale;
+    logits[target] -= weight;
+  }
+  return weight * (std::log(total) + (most - at_target));
+}
+
 // The adapters of one job on one fused linear: A [rank, in] and B [out, rank] of each module, whose outputs begin at
 // column `begins` of the linear's. `da` and `db` are what gradients are added to.
 struct LoraParts {
@@ -78,24 +114,24 @@ struct LoraParts {
   const int32_t* outs;
 };
 
-constexpr int kLane = 16;
+constexpr int kMany = kRegisters == 32 ? 8 : 4;  // rows of A, or columns, whose sums are taken at one time
 
 // h[r][j] = scale * sum_i x[r][i] w[j][i], for R rows and J rows of w.
 template <int R, int J>
 void dots(const float* x, size_t x_stride, const float* w, int width, float scale, float* h, size_t h_stride) {
-  f32x16 sums[R][J] = {};
+  Wide sums[R][J] = {};
   int i = 0;
-  for (; i + kLane <= width; i += kLane) {
-    f32x16 own[R];
-    for (int r = 0; r < R; r++) own[r] = load16(x + r * x_stride + i);
+  for (; i + kWide <= width; i += kWide) {
+    Wide own[R];
+    for (int r = 0; r < R; r++) own[r] = load_wide(x + r * x_stride + i);
     for (int j = 0; j < J; j++) {
-      const f32x16 other = load16(w + size_t(j) * width + i);
+      const Wide other = load_wide(w + size_t(j) * width + i);
       for (int r = 0; r < R; r++) sums[r][j] += own[r] * other;
     }
   }
   for (int r = 0; r < R; r++)
     for (int j = 0; j < J; j++) {
-      float sum = sum16(sums[r][j]);
+      float sum = sum_wide(sums[r][j]);
       for (int k = i; k < width; k++) sum += x[r * x_stride + k] * w[size_t(j) * width + k];
       h[r * h_stride + j] = scale * sum;
     }
@@ -108,39 +144,39 @@ void add_products(const float* h, size_t h_stride, const float* w, int width, fl
   for (int r = 0; r < R; r++)
     for (int j = 0; j < J; j++) factor[r][j] = scale * h[r * h_stride + j];
   int i = 0;
-  for (; i + kLane <= width; i += kLane) {
-    f32x16 out[R];
-    for (int r = 0; r < R; r++) out[r] = load16(y + r * y_stride + i);
+  for (; i + kWide <= width; i += kWide) {
+    Wide out[R];
+    for (int r = 0; r < R; r++) out[r] = load_wide(y + r * y_stride + i);
     for (int j = 0; j < J; j++) {
-      const f32x16 other = load16(w + size_t(j) * width + i);
+      const Wide other = load_wide(w + size_t(j) * width + i);
       for (int r = 0; r < R; r++) out[r] += factor[r][j] * other;
     }
-    for (int r = 0; r < R; r++) store16(y + r * y_stride + i, out[r]);
+    for (int r = 0; r < R; r++) store_wide(y + r * y_stride + i, out[r]);
   }
   for (; i < width; i++)
     for (int r = 0; r < R; r++)
       for (int j = 0; j < J; j++) y[r * y_stride + i] += factor[r][j] * w[size_t(j) * width + i];
 }
 
-// g[j][i] = sum_r h[r][j] x[r][i], for J columns of h and V lanes of x.
+// g[j][i] = sum_r h[r][j] x[r][i], for J columns of h and V registers of x.
 template <int J, int V>
 void sum_products(const float* h, size_t h_stride, const float* x, size_t x_stride, int rows, float* g, size_t g_stride) {
-  f32x16 sums[J][V] = {};
+  Wide sums[J][V] = {};
   for (int r = 0; r < rows; r++) {
-    f32x16 own[V];
-    for (int v = 0; v < V; v++) own[v] = load16(x + r * x_stride + v * kLane);
+    Wide own[V];
+    for (int v = 0; v < V; v++) own[v] = load_wide(x + r * x_stride + v * kWide);
     for (int j = 0; j < J; j++)
       for (int v = 0; v < V; v++) sums[j][v] += h[r * h_stride + j] * own[v];
   }
   for (int j = 0; j < J; j++)
-    for (int v = 0; v < V; v++) store16(g + j * g_stride + v * kLane, sums[j][v]);
+    for (int v = 0; v < V; v++) store_wide(g + j * g_stride + v * kWide, sums[j][v]);
 }
 
-// Calls f with how many of `count` come next as a constant: eights, then ones.
+// Calls f with how many of `count` come next as a constant: kMany, then one by one.
 template <class F>
-void by_eights(int count, F&& f) {
+void by_many(int count, F&& f) {
   int at = 0;
-  for (; at + 8 <= count; at += 8) f(std::integral_constant<int, 8>{}, at);
+  for (; at + kMany <= count; at += kMany) f(std::integral_constant<int, kMany>{}, at);
   for (; at < count; at++) f(std::integral_constant<int, 1>{}, at);
 }
 
@@ -153,29 +189,29 @@ void by_pairs(int count, F&& f) {
 
 inline void shrink_rows(const float* x, size_t x_stride, int rows, const float* w, int width, int rank, float scale, float* h, size_t h_stride) {
   by_pairs(rows, [&](auto pair, int r) {
-    by_eights(rank, [&](auto eight, int j) {
-      dots<pair.value, eight.value>(x + r * x_stride, x_stride, w + size_t(j) * width, width, scale, h + r * h_stride + j, h_stride);
+    by_many(rank, [&](auto many, int j) {
+      dots<pair.value, many.value>(x + r * x_stride, x_stride, w + size_t(j) * width, width, scale, h + r * h_stride + j, h_stride);
     });
   });
 }
 
 inline void expand_rows(const float* h, size_t h_stride, int rows, const float* w, int width, int rank, float scale, float* y, size_t y_stride) {
   by_pairs(rows, [&](auto pair, int r) {
-    by_eights(rank, [&](auto eight, int j) {
-      add_products<pair.value, eight.value>(h + r * h_stride + j, h_stride, w + size_t(j) * width, width, scale, y + r * y_stride, y_stride);
+    by_many(rank, [&](auto many, int j) {
+      add_products<pair.value, many.value>(h + r * h_stride + j, h_stride, w + size_t(j) * width, width, scale, y + r * y_stride, y_stride);
     });
   });
 }
 
-// g[j][0 … width) = sum over rows of h[r][j] x[r][…]; width is at most two lanes.
+// g[j][0 … width) = sum over rows of h[r][j] x[r][…]; width is at most two registers.
 inline void outer_rows(const float* h, size_t h_stride, const float* x, size_t x_stride, int rows, int rank, int width, float* g, size_t g_stride) {
-  by_eights(rank, [&](auto eight, int j) {
-    if (width == 2 * kLane)
-      sum_products<eight.value, 2>(h + j, h_stride, x, x_stride, rows, g + j * g_stride, g_stride);
-    else if (width == kLane)
-      sum_products<eight.value, 1>(h + j, h_stride, x, x_stride, rows, g + j * g_stride, g_stride);
+  by_many(rank, [&](auto many, int j) {
+    if (width == 2 * kWide)
+      sum_products<many.value, 2>(h + j, h_stride, x, x_stride, rows, g + j * g_stride, g_stride);
+    else if (width == kWide)
+      sum_products<many.value, 1>(h + j, h_stride, x, x_stride, rows, g + j * g_stride, g_stride);
     else
-      for (int k = j; k < j + eight.value; k++)
+      for (int k = j; k < j + many.value; k++)
         for (int i = 0; i < width; i++) {
           float sum = 0;
           for (int r = 0; r < rows; r++) sum += h[r * h_stride + k] * x[r * x_stride + i];
@@ -234,13 +270,13 @@ inline void lora_backward(const LoraParts& parts, const float* dy, int stride, c
     }
   });
   // columns of x, for dA, then the columns of each module's outputs, for dB
-  const int span = 2 * kLane, of_x = (parts.in + span - 1) / span;
+  const int span = 2 * kWide, of_x = (parts.in + span - 1) / span;
   int items = of_x;
   for (int p = 0; p < parts.count; p++) items += (parts.outs[p] + span - 1) / span;
   const int together = 8;
   pool.run((items + together - 1) / together, [&](int group) {
     for (int item = group * together; item < std::min(items, (group + 1) * together); item++) {
-      float sums[kMaxRank * 2 * kLane];
+      float sums[kMaxRank * 2 * kWide];
       if (item < of_x) {
         const int begin = item * span, width = std::min(span, parts.in - begin);
         for (int p = 0; p < parts.count; p++) {
