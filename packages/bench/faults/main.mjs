@@ -39,7 +39,7 @@ if (outcomes.length > 0) say(`going on after ${outcomes.length} rounds of ${file
 const began = Date.now();
 fs.mkdirSync(values.folder, { recursive: true });
 const { stack, data, disks, end } = await startStack({ folder: values.folder, progress });
-const { stackEnv, layout, run } = stack;
+const { stackEnv, run } = stack;
 if (!disks)
   say("! Disks cannot be filled here: that takes Linux, root and the right to mount. Those faults are left out.");
 const books = openBooks(stackEnv);
@@ -48,7 +48,7 @@ try {
   const account = await openAccount({ env: stackEnv, data, gateway, before: null });
   const client = openClient({ gateway, token: account.apiToken });
   const datasetId = await uploadRows(client);
-  const ground = { client, books, data, store: layout.store, datasetId };
+  const ground = { client, books, data, datasetId };
   const measured = await measureReferences(ground, say);
   const bench = { ...ground, ...measured };
   const plan = plannerOf(seed, { disks });

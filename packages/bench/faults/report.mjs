@@ -9,8 +9,7 @@ import { nameOf } from "./plan.mjs";
  */
 export function tellRound(outcome, struck) {
   const jobs = outcome.jobs.map((job) => {
-    const ended =
-      job.status === "succeeded" ? (job.same ? "same sha" : `${job.apart?.toExponential(1)} apart`) : job.error;
+    const ended = job.status === "succeeded" ? (job.same ? "same sha" : "other sha") : job.error;
     return `${ended}, attempt ${job.attempts}, from ${job.starts.join("/")}, ${job.charges} charged`;
   });
   const sign = outcome.wrong.length > 0 ? "✗" : outcome.hit ? "✓" : "·";
@@ -35,7 +34,7 @@ const head = [
   "failed as promised",
   "resumed",
   "alone: same sha",
-  "grouped: same sha, worst",
+  "grouped: same sha",
   "charges",
   "wrong",
 ];
@@ -71,9 +70,8 @@ function rowOf(kind, outcomes) {
   const grouped = outcomes
     .filter((one) => one.jobs.length > 1)
     .flatMap((one) => one.jobs)
-    .filter((job) => job.apart !== null);
+    .filter((job) => job.same !== null);
   const resumed = jobs.filter((job) => job.starts.some((from) => from > 0));
-  const worst = Math.max(0, ...grouped.map((job) => job.apart ?? 0));
   const failed = jobs.filter((job) => job.status === "failed" && job.wrong.length === 0).length;
   const every = [...jobs, ...again];
   return [
@@ -85,9 +83,7 @@ function rowOf(kind, outcomes) {
     failed,
     resumed.length,
     alone.length === 0 ? "–" : `${alone.filter((job) => job.same).length} of ${alone.length}`,
-    grouped.length === 0
-      ? "–"
-      : `${grouped.filter((job) => job.same).length} of ${grouped.length}, ${worst.toExponential(1)}`,
+    grouped.length === 0 ? "–" : `${grouped.filter((job) => job.same).length} of ${grouped.length}`,
     `${every.reduce((sum, job) => sum + job.charges, 0)} for ${every.filter((job) => job.status === "succeeded").length}`,
     outcomes.reduce((sum, one) => sum + one.wrong.length, 0),
   ].map(String);

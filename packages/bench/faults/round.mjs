@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { judge } from "./judge.mjs";
 import { familyOf, trainersOf } from "./processes.mjs";
 import { strike } from "./strike.mjs";
-import { readWeights } from "./weights.mjs";
 import { checkpointEvery, createJob, createSweep, specsOf, untilEnded, uploadRows } from "./work.mjs";
 
 /**
@@ -13,7 +12,6 @@ import { checkpointEvery, createJob, createSweep, specsOf, untilEnded, uploadRow
  * @property {import("./client.mjs").Client} client
  * @property {import("./books.mjs").Books} books
  * @property {string} data
- * @property {string} store
  * @property {string} datasetId
  * @property {Map<string, import("./judge.mjs").Reference>} references by spec
  * @property {number} trainingMs how long a job trains without faults
@@ -51,13 +49,13 @@ export async function runRound(bench, plan) {
   await untilEnded(client, made.jobIds, LOST_AFTER_MS).catch((error) => wrong.push(error.message));
   await struck.healed;
   wrong.push(...(await untilAtRest(bench)));
-  const jobs = await judgeAll(bench, plan, made, made.jobIds.length > 1);
+  const jobs = await judgeAll(bench, plan, made);
   const broken = made.specs.filter((spec, i) => jobs[i]?.status !== "succeeded" && spec !== "diverging");
   const again = [];
   for (const spec of broken) {
     const more = await createJob(client, datasetId, spec);
     await untilEnded(client, more.jobIds, LOST_AFTER_MS).catch((error) => wrong.push(error.message));
-    again.push(...(await judgeAll(bench, plan, more, false)));
+    again.push(...(await judgeAll(bench, plan, more)));
   }
   wrong.push(...[...jobs, ...again].flatMap((job) => job.wrong.map((text) => `${job.spec}: ${text}`)));
   for (const job of again)
@@ -120,16 +118,15 @@ function describe({ status, step }) {
  * @param {Bench} bench
  * @param {Plan} plan
  * @param {import("./work.mjs").Made} made
- * @param {boolean} grouped
  * @returns {Promise<JobVerdict[]>}
  */
-async function judgeAll({ books, references, store }, { fault }, { jobIds, specs }, grouped) {
+async function judgeAll({ books, references }, { fault }, { jobIds, specs }) {
   const verdicts = [];
   for (const [i, id] of jobIds.entries()) {
     const spec = specs[i] ?? "";
-    const reference = references.get(spec) ?? { sha256: "", tokens: "", cost: "", weights: new Float32Array() };
-    const round = { fault, diverging: spec === "diverging", grouped, interval: checkpointEvery };
-    verdicts.push({ spec, ...judge(round, await books.account(id), reference, (sha) => readWeights(store, sha)) });
+    const reference = references.get(spec) ?? { sha256: "", tokens: "", cost: "" };
+    const round = { fault, diverging: spec === "diverging", interval: checkpointEvery };
+    verdicts.push({ spec, ...judge(round, await books.account(id), reference) });
   }
   return verdicts;
 }
