@@ -14,7 +14,7 @@ import pytest
 import torch
 from lora_py.peft_files import MODULE_PARENTS, read_adapter
 from lora_py.tiny_base import write_tiny_base
-from trainer_support import ENVIRONMENT, MakeSpec, write_rows
+from trainer_support import ENVIRONMENT, KERNELS, MakeSpec, write_rows
 
 from trainer import loop, native, step
 from trainer.data import read_rows
@@ -40,8 +40,8 @@ SHAPES: list[dict[str, Any]] = [
     {"rank": 4, "seed": 6, "batch_size": 1, "max_steps": 4},
     {"rank": 1, "seed": 7, "target_modules": ["down_proj"], "dropout": 0.1},
     {"rank": 4, "seed": 8, "weight_decay": 0.1, "max_grad_norm": 0.05},
+    {"rank": 4, "seed": 9, "use_dora": True, "dropout": 0.1},
 ]
-KERNELS = native.fits(torch.zeros(1))  # torch's own products round a row by what stands beside it
 TILES = native.multiplies(torch.zeros(1, 64), torch.zeros(64, 64, dtype=torch.bfloat16))
 
 
@@ -52,7 +52,7 @@ def model(tiny_base: Path) -> Model:
 
 @pytest.fixture
 def specs(make_spec: MakeSpec, tmp_path: Path) -> list[dict[str, Any]]:
-    """Eight jobs of different data, rank, modules, batch size, dropout, schedule and length."""
+    """Jobs of different data, rank, modules, batch size, dropout, schedule and length."""
     made = []
     for i, changes in enumerate(SHAPES):
         spec = copy.deepcopy(make_spec(**changes))
@@ -67,7 +67,7 @@ def specs(make_spec: MakeSpec, tmp_path: Path) -> list[dict[str, Any]]:
 def make_job(raw: dict[str, Any], model: Model, events: list[Event] | None = None) -> Job:
     spec = parse_spec(raw)
     rows = read_rows(spec.train_file, encoder(spec.base_model.path, model.config, "raw"), None, 256)
-    lora = new_lora(spec.adapter, model.config, spec.training.seed, CPU)
+    lora = new_lora(spec.adapter, model.config, spec.training.seed, CPU, squares=model.squares)
     job = Job(spec, rows, None, lora, ([] if events is None else events).append, lambda: 0.0)
     job.start("cpu")
     return job
@@ -91,7 +91,7 @@ def same(a: torch.Tensor, b: torch.Tensor, otherwise: float) -> bool:
     return torch.equal(a, b) if KERNELS else float((a - b).norm() / b.norm()) < otherwise
 
 
-def test_one_step_of_eight_jobs_has_each_jobs_own_gradient_and_loss(model: Model, specs: list[dict[str, Any]]) -> None:
+def test_one_step_of_many_jobs_has_each_jobs_own_gradient_and_loss(model: Model, specs: list[dict[str, Any]]) -> None:
     jobs = [make_job(spec, model) for spec in specs]
     for job in jobs:
         stir(job)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from trainer_support import ENVIRONMENT, MakeSpec, sums, write_rows
+from trainer_support import ENVIRONMENT, KERNELS, MakeSpec, sums, write_rows
 
 from trainer.errors import TrainerError
 from trainer.replay import hardware_warnings, plan
@@ -40,6 +41,22 @@ def test_a_finished_run_replays_to_the_same_adapter_and_other_data_is_refused(
     write_rows(Path(spec["train_file"]), sums(39))
     status, lines = replayed(spec, tmp_path, tiny_base)
     assert (status, lines[-1]["code"]) == (1, "trainer_bad_data") and "data is not the run's" in lines[-1]["message"]
+
+
+def test_a_job_that_shared_its_steps_replays_alone_to_the_same_adapter(
+    make_spec: MakeSpec, tmp_path: Path, tiny_base: Path
+) -> None:
+    jobs = []
+    for i in range(3):
+        spec = copy.deepcopy(make_spec(dropout=0.1, seed=i, batch_size=2 + i))
+        spec |= {"job_id": f"j{i}", "output_dir": str(tmp_path / f"a{i}"), "checkpoint_dir": str(tmp_path / f"c{i}")}
+        jobs.append(spec)
+    (tmp_path / "spec.json").write_text(json.dumps({"version": 1, "jobs": jobs}))
+    assert call("run", "--spec", str(tmp_path / "spec.json"))[0] == 0
+    status, lines = replayed(jobs[1], tmp_path, tiny_base)
+    result = lines[-1]["replay"]
+    assert (status, result["warnings"]) == (0, [])
+    assert result["same"] or not KERNELS
 
 
 def test_a_run_that_its_time_budget_ended_is_refused(tmp_path: Path) -> None:

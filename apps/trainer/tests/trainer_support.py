@@ -17,7 +17,8 @@ sys.path[:0] = PATHS
 
 from lora_py.tiny_base import write_tiny_base  # noqa: E402
 
-from trainer.data import read_rows  # noqa: E402 - found through the paths above
+from trainer import native  # noqa: E402 - found through the paths above
+from trainer.data import read_rows  # noqa: E402
 from trainer.encode import encoder  # noqa: E402
 from trainer.events import Event, Finished  # noqa: E402
 from trainer.foreign_load import load_base  # noqa: E402
@@ -28,6 +29,7 @@ from trainer.spec import parse_spec  # noqa: E402
 from trainer.start_adapter import go_on_from  # noqa: E402
 
 CPU = torch.device("cpu")
+KERNELS = native.fits(torch.zeros(1))  # torch's own products round a row by what stands beside it
 ENVIRONMENT = {**os.environ, "PYTHONPATH": ":".join(PATHS), "OMP_NUM_THREADS": "1"}  # of a trainer started as a process
 MakeSpec = Callable[..., dict[str, Any]]
 

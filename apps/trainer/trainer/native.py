@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from lora_py.byte_lora import MAX_RANK
-from lora_py.kernels import load_library
+from lora_py.kernels import load_library, name_of
 from torch import Tensor
 
 _FLOAT, _INT = ctypes.c_float, ctypes.c_int
@@ -56,6 +56,12 @@ def fits(*tensors: Tensor) -> bool:
     """Whether the functions below take these."""
     plain = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
     return plain and _library() is not None
+
+
+def name(*tensors: Tensor) -> str:
+    """What these are computed with, for a manifest."""
+    library = _library()
+    return "torch" if library is None or not fits(*tensors) else f"native {name_of(library)}"
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:

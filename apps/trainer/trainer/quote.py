@@ -22,8 +22,8 @@ from trainer.save import publish
 from trainer.step import MICRO_TOKENS, evaluate, gradient_step
 
 # Which steps are tried, as places in their order by size: symmetric, so that small and large ones weigh alike.
-TRIED = ((0.5, 0.1, 0.9), (0.3, 0.7), (0.2, 0.8), (0.4, 0.6))
-TRIED_SECONDS = 4.0  # after which no more are begun
+TRIED = ((0.5, 0.1, 0.9), (0.3, 0.7), (0.2, 0.8), (0.4, 0.6), (0.05, 0.95), (0.25, 0.75), (0.15, 0.85), (0.35, 0.65))
+TRIED_SECONDS = 8.0  # after which no more are begun: a shared machine's speed of one second says little of the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _seconds(
     tried: list[list[Example]] = []
     spent = 0.0
     for places in TRIED:
-        if spent >= TRIED_SECONDS:
+        if spent >= TRIED_SECONDS or len(tried) >= len(steps):
             break
         rows = [by_size[int(place * len(by_size))] for place in places]
         spent += sum(map(taken, rows))

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from lora_py.peft_files import CONFIG_FILE, GROVE_FILE, WEIGHTS_FILE, AdapterSettings, write_adapter
 
+from trainer import native
 from trainer.base_hash import base_sha256
 from trainer.events import Checkpoint, Finished, StoppedBy
 from trainer.job import Job
-from trainer.native import fits
 from trainer.start_adapter import read_values, take_values
 
 PUBLISHED = 20  # checkpoints whose adapter folder is kept
@@ -143,8 +143,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(job: Job) -> dict[str, str]:
-    kernels = "native" if fits(job.lora.flat) else "torch"
-    return {"device": job.device, "machine": platform.machine(), "kernels": kernels}
+    return {"device": job.device, "machine": platform.machine(), "kernels": native.name(job.lora.flat)}
 
 
 def _card(job: Job, stopped_by: str) -> str:

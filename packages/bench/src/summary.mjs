@@ -20,6 +20,11 @@ const readers = {
         `${off.filter((one) => one <= 0.2).length} of ${off.length} runs`,
         "9 of 10",
       ],
+      [
+        "the same run again, within 20 % of the first (the host's own scatter)",
+        `${runs.filter((run) => Math.abs(run.seconds_again / run.seconds - 1) <= 0.2).length} of ${runs.length} runs`,
+        "-",
+      ],
       ["tokens quoted exactly", `${exact} of ${runs.length} runs`, "all"],
     ];
   },

@@ -128,7 +128,9 @@ function compare(plan: ReplayPlan, { sha256, warnings }: Replayed, given: Given,
       `run     ${plan.sha256}\nreplay  ${sha256}\n${same ? "The same adapter, to the byte." : "Another adapter."}`,
     );
   if (!same)
-    io.tell("A job that shared its steps with others, or was resumed on another machine, differs in the last bits.");
+    io.tell(
+      "A job that was resumed on another machine, or shared its steps without native kernels, differs in the last bits.",
+    );
   return same ? 0 : 1;
 }
 

@@ -3,6 +3,6 @@
 `load_library()` returns None where there is no compiler; callers then use the plain torch twin.
 """
 
-from lora_py.kernels.build import load_library
+from lora_py.kernels.build import load_library, name_of
 
-__all__ = ["load_library"]
+__all__ = ["load_library", "name_of"]

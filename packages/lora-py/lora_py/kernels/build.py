@@ -75,6 +75,11 @@ def build() -> Path | None:
     return target
 
 
+def name_of(library: ctypes.CDLL) -> str:
+    """Other sources, flags, compilers and processors have other names, and perhaps other last bits."""
+    return Path(library._name).stem.removeprefix("grove-")[:12]
+
+
 @functools.cache
 def load_library() -> ctypes.CDLL | None:
     path = build()
