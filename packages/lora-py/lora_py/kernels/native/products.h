@@ -100,11 +100,11 @@ template <int Rows>
 void turn_rows(const float* x, int inner, float* to) {
   int k = 0;
 #if defined(__AVX512F__)
-  for (; Rows > 1 && k + 16 < inner; k += 16) {
+  for (; Rows > 1 && (k + 15) * Rows + 16 <= inner * Rows; k += 16) {
     f32x16 v[16] = {};
     for (int r = 0; r < Rows; r++) v[r] = load16(x + size_t(r) * inner + k);
     transpose16(v);
-    for (int i = 0; i < 16; i++) store16(to + (k + i) * Rows, v[i]);  // the next one's place is written again
+    for (int i = 0; i < 16; i++) store16(to + (k + i) * Rows, v[i]);  // what is past a row's own is written later
   }
 #endif
   for (; k < inner; k++)
