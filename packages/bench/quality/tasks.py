@@ -44,7 +44,7 @@ TASKS = (
         "customer_support",
         "intent",
         "accuracy",
-        50,
+        200,
         100,
         "Route this bank customer message: reply with its intent name in snake case.\n\nMessage: {text}\nIntent:",
     ),

@@ -44,9 +44,15 @@ const readers = {
     const worst = Math.max(
       ...[...Object.values(group.first_gradient), ...Object.values(group.trained_gradient)].map(([one]) => one),
     );
+    const [apart, threads] = [0, 1].map((one) => Math.max(...Object.values(group.weights).map((two) => two[one])));
     return [
       ...rows,
       ["eight tasks in one step: worst gradient against alone, fp32", worst.toExponential(1), "<= 1e-5"],
+      [
+        "the same, whole runs: worst final weights against alone, as a share of their way",
+        apart.toExponential(1),
+        `<= ${threads.toExponential(1)}, two threads against one`,
+      ],
     ];
   },
   faults({ outcomes, wrong }) {
