@@ -9,6 +9,8 @@ import torch
 from lora_py.quantized_base import QuantizedWeight
 from torch import Tensor
 
+from trainer import native
+
 
 class Frozen(Protocol):
     @property
@@ -42,3 +44,15 @@ class Quantized:
 
     def dense(self) -> Tensor:
         return torch.cat([part.dequantize(self.dtype) for part in self.parts])
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight^T in the weight's precision, given back in that of x."""
+    return native.product(x, weight) if native.multiplies(x, weight) else (x.to(weight.dtype) @ weight.t()).to(x.dtype)
+
+
+def product_back(dy: Tensor, weight: Tensor) -> Tensor:
+    """dy @ weight in the weight's precision, given back in that of dy."""
+    if native.multiplies(dy, weight):
+        return native.product_back(dy, weight)
+    return (dy.to(weight.dtype) @ weight).to(dy.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from trainer import native
+from trainer.frozen import product, product_back
 
 
 class RmsNorm(Function):
@@ -128,31 +129,30 @@ class HeadLoss(Function):
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor, weights: Tensor, chunk: int) -> Tensor:
         losses = torch.empty(x.shape[0], dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        ctx.dx = dx
-        if native.multiplies(x, head) and native.fits(weights):
-            for begin in range(0, x.shape[0], chunk):
-                rows = slice(begin, begin + chunk)
-                logits = native.product(x[rows], head)
-                native.cross_entropy(logits, targets[rows], weights[rows], losses[rows], dx is not None)
-                if dx is not None:
-                    dx[rows] = native.product_back(logits, head)
-            return losses
         for begin in range(0, x.shape[0], chunk):
             rows = slice(begin, begin + chunk)
-            logits = (x[rows] @ head.t()).float()
-            total = logits.logsumexp(-1, keepdim=True)
-            index = targets[rows, None]
-            losses[rows] = (total - logits.gather(1, index)).squeeze(1)
+            logits = product(x[rows], head).float()
+            _cross_entropy(logits, targets[rows], weights[rows], losses[rows], dx is not None)
             if dx is not None:
-                slope = logits.sub_(total).exp_()
-                slope.scatter_add_(1, index, slope.new_full(index.shape, -1.0))
-                dx[rows] = (slope.mul_(weights[rows, None])).to(x.dtype) @ head
-        return losses.mul_(weights)
+                dx[rows] = product_back(logits.to(x.dtype), head)
+        ctx.dx = dx
+        return losses
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         # the losses are only ever summed, so dy is a vector of ones, or of one factor per row
         return (ctx.dx * dy[:, None].to(ctx.dx.dtype), None, None, None, None)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, losses: Tensor, slope: bool) -> None:
+    """As `native.cross_entropy`, wherever the tensors are."""
+    if native.fits(logits, weights):
+        native.cross_entropy(logits, targets, weights, losses, slope)
+        return
+    total, index = logits.logsumexp(-1, keepdim=True), targets[:, None]
+    torch.mul((total - logits.gather(1, index)).squeeze(1), weights, out=losses)
+    if slope:
+        logits.sub_(total).exp_().scatter_add_(1, index, logits.new_full(index.shape, -1.0)).mul_(weights[:, None])
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:

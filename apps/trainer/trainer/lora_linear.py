@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from trainer import native
-from trainer.frozen import Frozen
+from trainer.frozen import Frozen, product, product_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,6 @@ class Own:
 
     def stacked(self, dtype: torch.dtype) -> Tensor:
         return torch.cat(self.a).to(dtype)
-
-
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight^T in the weight's precision, given back in that of x."""
-    return native.product(x, weight) if native.multiplies(x, weight) else (x.to(weight.dtype) @ weight.t()).to(x.dtype)
-
-
-def product_back(dy: Tensor, weight: Tensor) -> Tensor:
-    """dy @ weight in the weight's precision, given back in that of dy."""
-    if native.multiplies(dy, weight):
-        return native.product_back(dy, weight)
-    return (dy.to(weight.dtype) @ weight).to(dy.dtype)
 
 
 class LoraLinear(Function):

@@ -1,6 +1,5 @@
 #include "model.h"
 #include "products.h"
-#include "training.h"
 
 #include <numeric>
 
@@ -470,19 +469,11 @@ int grove_product_fits(int out, int in) {
 
 // y [rows, out] = x [rows, in] W^T
 void grove_product(const void* w, int bf16, int out, int in, const float* x, int rows, float* y, int threads) {
-  grove::Pool& pool = grove::training_pool(threads);
-#if GROVE_AMX
-  if (bf16) return grove::product<grove::Way::kForward>({static_cast<const uint16_t*>(w), in, out}, x, rows, y, pool);
-#endif
-  grove::product<grove::Way::kForward>({static_cast<const float*>(w), in, out}, x, rows, y, pool);
+  grove::product<grove::Way::kForward>(w, bf16, in, out, x, rows, y, threads);
 }
 
 // dx [rows, in] = dy [rows, out] W
 void grove_product_back(const void* w, int bf16, int out, int in, const float* dy, int rows, float* dx, int threads) {
-  grove::Pool& pool = grove::training_pool(threads);
-#if GROVE_AMX
-  if (bf16) return grove::product<grove::Way::kBack>({static_cast<const uint16_t*>(w), out, in}, dy, rows, dx, pool);
-#endif
-  grove::product<grove::Way::kBack>({static_cast<const float*>(w), out, in}, dy, rows, dx, pool);
+  grove::product<grove::Way::kBack>(w, bf16, out, in, dy, rows, dx, threads);
 }
 }

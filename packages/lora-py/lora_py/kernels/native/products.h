@@ -6,8 +6,7 @@
 // the work is split, so a row's result is the same to the bit whatever shares its product.
 #pragma once
 #include "amx.h"
-#include "pool.h"
-#include "simd.h"
+#include "training.h"
 
 namespace grove {
 
@@ -216,36 +215,6 @@ void store_sums(int first_row, int rows, float* y, int stride) {
   }
 }
 
-// A block of 32 columns, forward: W's own rows are the left sides, so y comes out turned.
-inline void forward_block(const RightSide<uint16_t>& w, int block, const uint16_t* x, int rows, float* y) {
-  const int groups = w.inner / kGroup, stride = w.inner * 2;
-  const uint16_t *low = w.w + size_t(block) * kGroup * w.inner, *high = low + size_t(kTileRows) * w.inner;
-  const uint16_t* next = low + size_t(kGroup) * w.inner;
-  for (int row = 0; row < rows; row += 2 * kTileRows) {
-    const uint16_t *first = x + size_t(row / kTileRows) * groups * kTile, *second = first + size_t(groups) * kTile;
-    const bool two = rows - row > kTileRows;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    for (int g = 0; g < groups; g++) {
-      if (row == 0)  // what the next block reads comes meanwhile
-        for (int r = 0; r < kGroup; r++) _mm_prefetch(reinterpret_cast<const char*>(next + size_t(r) * w.inner + g * kGroup), _MM_HINT_T1);
-      _tile_loadd(4, low + g * kGroup, stride);
-      _tile_loadd(5, high + g * kGroup, stride);
-      _tile_loadd(6, first + size_t(g) * kTile, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 5, 6);
-      if (two) {
-        _tile_loadd(7, second + size_t(g) * kTile, 64);
-        _tile_dpbf16ps(2, 4, 7);
-        _tile_dpbf16ps(3, 5, 7);
-      }
-    }
-    store_sums<Way::kForward>(row, rows, y + block * kGroup, w.outer);
-  }
-}
-
 // W's columns of a block, as two right sides for each 32 of the inner side: pairs of rows woven together.
 inline void weave_block(const RightSide<uint16_t>& w, int block, uint16_t* to) {
   alignas(64) uint16_t order[2][kGroup];
@@ -264,8 +233,15 @@ inline void weave_block(const RightSide<uint16_t>& w, int block, uint16_t* to) {
   before_tiles();
 }
 
-inline void back_block(const RightSide<uint16_t>& w, int block, const uint16_t* woven, const uint16_t* x, int rows, float* y) {
-  const int groups = w.inner / kGroup;
+// Where two tiles of W lie for each 32 of the inner side: `step` numbers further for the next, rows `stride` bytes apart.
+struct BlockTiles {
+  const uint16_t *low, *high;
+  int step, stride;
+};
+
+// A block of 32 columns of y. On the way forward W's own rows are the left sides, so y comes out turned.
+template <Way way>
+void sum_block(const BlockTiles& w, int groups, const uint16_t* x, int rows, float* y, int y_stride) {
   for (int row = 0; row < rows; row += 2 * kTileRows) {
     const uint16_t *first = x + size_t(row / kTileRows) * groups * kTile, *second = first + size_t(groups) * kTile;
     const bool two = rows - row > kTileRows;
@@ -274,18 +250,30 @@ inline void back_block(const RightSide<uint16_t>& w, int block, const uint16_t* 
     _tile_zero(2);
     _tile_zero(3);
     for (int g = 0; g < groups; g++) {
-      _tile_loadd(6, woven + size_t(g) * 2 * kTile, 64);
-      _tile_loadd(7, woven + size_t(g) * 2 * kTile + kTile, 64);
-      _tile_loadd(4, first + size_t(g) * kTile, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      if (two) {
-        _tile_loadd(5, second + size_t(g) * kTile, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+      const uint16_t *low = w.low + size_t(g) * w.step, *high = w.high + size_t(g) * w.step;
+      if (way == Way::kForward && row == 0)  // what the next block reads comes meanwhile: it lies behind this one
+        for (int r = kGroup; r < 2 * kGroup; r++) _mm_prefetch(reinterpret_cast<const char*>(low) + size_t(r) * w.stride, _MM_HINT_T1);
+      _tile_loadd(4, low, w.stride);
+      _tile_loadd(5, high, w.stride);
+      _tile_loadd(6, first + size_t(g) * kTile, 64);
+      if (two) _tile_loadd(7, second + size_t(g) * kTile, 64);
+      if constexpr (way == Way::kForward) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 5, 6);
+        if (two) {
+          _tile_dpbf16ps(2, 4, 7);
+          _tile_dpbf16ps(3, 5, 7);
+        }
+      } else {
+        _tile_dpbf16ps(0, 6, 4);
+        _tile_dpbf16ps(1, 6, 5);
+        if (two) {
+          _tile_dpbf16ps(2, 7, 4);
+          _tile_dpbf16ps(3, 7, 5);
+        }
       }
     }
-    store_sums<Way::kBack>(row, rows, y + block * kGroup, w.outer);
+    store_sums<way>(row, rows, y, y_stride);
   }
 }
 
@@ -304,15 +292,28 @@ void product(const RightSide<uint16_t>& w, const float* x, int rows, float* y, P
     if (way == Way::kBack && woven_room < w.inner) woven = allocate<uint16_t>(size_t(woven_room = w.inner) * kGroup);
     const TileSession session(kTileRows);
     for (int block = blocks * item / items; block < blocks * (item + 1) / items; block++) {
+      BlockTiles at;
       if constexpr (way == Way::kForward) {
-        forward_block(w, block, rounded, rows, y);
+        const uint16_t* own = w.w + size_t(block) * kGroup * w.inner;
+        at = {own, own + size_t(kTileRows) * w.inner, kGroup, w.inner * 2};
       } else {
         weave_block(w, block, woven.get());
-        back_block(w, block, woven.get(), rounded, rows, y);
+        at = {woven.get(), woven.get() + kTile, 2 * kTile, 64};
       }
+      sum_block<way>(at, w.inner / kGroup, rounded, rows, y + block * kGroup, w.outer);
     }
   });
 }
 #endif
+
+// Of a W of either kind: bf16 where `tiles_fit` takes it.
+template <Way way>
+void product(const void* w, bool bf16, int inner, int outer, const float* x, int rows, float* y, int threads) {
+  Pool& pool = training_pool(threads);
+#if GROVE_AMX
+  if (bf16) return product<way>(RightSide<uint16_t>{static_cast<const uint16_t*>(w), inner, outer}, x, rows, y, pool);
+#endif
+  product<way>(RightSide<float>{static_cast<const float*>(w), inner, outer}, x, rows, y, pool);
+}
 
 }  // namespace grove
